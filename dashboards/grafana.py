@@ -1,0 +1,255 @@
+"""Building blocks of our dashboards: functions that return pieces of Grafana's classic dashboard JSON.
+
+Plain dictionaries rather than Grafana's Foundation SDK: the few options we use fit on this page,
+need nothing installed, and stay readable by Grafana 9.3 as well as 13.
+"""
+
+import re
+
+DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
+
+# Grafana's schema version of 9.3; newer ones migrate it when they load it.
+SCHEMA_VERSION = 37
+
+GREEN, YELLOW, ORANGE, RED, BLUE, TEXT = "green", "yellow", "orange", "red", "blue", "text"
+
+
+def dashboard(uid, title, description, panels, variables=(), annotations=()):
+    return {
+        "uid": uid,
+        "title": title,
+        "description": description,
+        "tags": ["metrics-stack"],
+        "schemaVersion": SCHEMA_VERSION,
+        "version": 1,
+        "editable": True,
+        # One crosshair over all panels: what happened at the same time is seen at a glance.
+        "graphTooltip": 1,
+        "refresh": "15s",
+        "time": {"from": "now-30m", "to": "now"},
+        "timepicker": {"refresh_intervals": ["15s", "30s", "1m", "5m", "15m", "1h"]},
+        "timezone": "browser",
+        "links": [
+            {
+                "type": "dashboards",
+                "title": "",
+                "tags": ["metrics-stack"],
+                "asDropdown": False,
+                "includeVars": False,
+                "keepTime": True,
+                "targetBlank": False,
+                "icon": "dashboard",
+                "tooltip": "",
+                "url": "",
+            }
+        ],
+        "templating": {"list": list(variables)},
+        "annotations": {"list": list(annotations)},
+        "panels": _laid_out(panels),
+    }
+
+
+def instances(of):
+    """The variable `instance`: the hosts that a metric comes from, all of them at first."""
+    query = f"label_values({of}, instance)"
+    return {
+        "name": "instance",
+        "label": "Host",
+        "type": "query",
+        "datasource": DATASOURCE,
+        "definition": query,
+        "query": {"query": query, "refId": "instance"},
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "includeAll": True,
+        "multi": True,
+        "options": [],
+        "refresh": 2,
+        "regex": "",
+        "sort": 1,
+        "hide": 0,
+        "skipUrlSync": False,
+    }
+
+
+def annotation(name, expr, title, color):
+    return {
+        "name": name,
+        "datasource": DATASOURCE,
+        "enable": True,
+        "expr": expr,
+        "iconColor": color,
+        "step": "15s",
+        "titleFormat": title,
+    }
+
+
+def row(title):
+    return {"type": "row", "title": title, "collapsed": False, "panels": [], "_size": (24, 1)}
+
+
+def stat(title, description, unit, expr, steps=(), names=None, missing=None, decimals=None, **size):
+    """One number with its course behind it; `steps` colour it from a value on: [(None, GREEN), (1, RED)]."""
+    defaults = {
+        "unit": unit,
+        "color": {"mode": "thresholds"},
+        "thresholds": _thresholds(steps or [(None, BLUE)]),
+        "mappings": _value_names(names or {}),
+    }
+    if missing:
+        defaults["noValue"] = missing
+    if decimals is not None:
+        defaults["decimals"] = decimals
+    options = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "colorMode": "value",
+        "graphMode": "none" if names else "area",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "textMode": "auto",
+    }
+    return _panel("stat", title, description, {"": expr}, defaults, options, size, (4, 4))
+
+
+def names(title, description, expr, legend, calm, **size):
+    """A coloured tile for each series, showing the name that its legend makes of its labels."""
+    defaults = {
+        "unit": "none",
+        "color": {"mode": "thresholds"},
+        "thresholds": _thresholds([(None, GREEN), (1, RED)]),
+        "mappings": [],
+    }
+    options = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "colorMode": "background",
+        "graphMode": "none",
+        "justifyMode": "center",
+        "orientation": "auto",
+        "textMode": "name",
+    }
+    calm_expr = f'{expr} or on () label_replace(vector(0), "{_only_label(legend)}", "{calm}", "", "")'
+    panel = _panel("stat", title, description, {legend: calm_expr}, defaults, options, size, (24, 3))
+    # The state now, not the last one in the time range.
+    panel["targets"][0].update({"instant": True, "range": False})
+    return panel
+
+
+def graph(title, description, unit, queries, stack=False, colors=None, limits=(), top=None, bottom=0, **size):
+    """Lines over time. `queries` maps legends to expressions, `colors` patterns of legends to colours,
+    and `limits` draws lines at values: [(0.9, RED)]."""
+    defaults = {
+        "unit": unit,
+        "color": {"mode": "palette-classic"},
+        "custom": {
+            "drawStyle": "line",
+            "lineInterpolation": "linear",
+            "lineWidth": 1,
+            "fillOpacity": 30 if stack else 10,
+            "gradientMode": "none",
+            "showPoints": "never",
+            "spanNulls": False,
+            "stacking": {"mode": "normal" if stack else "none", "group": "A"},
+            "thresholdsStyle": {"mode": "line" if limits else "off"},
+        },
+        "thresholds": _thresholds([(None, "transparent"), *limits]),
+        "mappings": [],
+    }
+    if bottom is not None:
+        defaults["min"] = bottom
+    if top is not None:
+        defaults["max"] = top
+    options = {
+        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+    panel = _panel("timeseries", title, description, queries, defaults, options, size, (12, 8))
+    panel["fieldConfig"]["overrides"] = [
+        {
+            "matcher": {"id": "byRegexp", "options": f"/{pattern}/"},
+            "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": color}}],
+        }
+        for pattern, color in (colors or {}).items()
+    ]
+    return panel
+
+
+def heatmap(title, description, unit, expr, **size):
+    """How the values of a histogram spread over time; `expr` gives a series for each bucket `le`."""
+    options = {
+        "calculate": False,
+        "cellGap": 1,
+        "cellValues": {"unit": "short", "decimals": 0},
+        "color": {
+            "mode": "scheme",
+            "scheme": "Spectral",
+            "reverse": True,
+            "steps": 64,
+            "scale": "exponential",
+            "exponent": 0.5,
+            "fill": "dark-orange",
+        },
+        "exemplars": {"color": "rgba(255,0,255,0.7)"},
+        "filterValues": {"le": 1e-9},
+        "legend": {"show": True},
+        "rowsFrame": {"layout": "auto"},
+        "showValue": "never",
+        # `show` is what versions before 10.2 read, `mode` what newer ones do.
+        "tooltip": {"show": True, "mode": "single", "yHistogram": False, "showColorScale": False},
+        "yAxis": {"axisPlacement": "left", "reverse": False, "unit": unit},
+    }
+    defaults = {"unit": unit, "custom": {"scaleDistribution": {"type": "linear"}}}
+    panel = _panel("heatmap", title, description, {"{{le}}": expr}, defaults, options, size, (12, 8))
+    panel["targets"][0]["format"] = "heatmap"
+    return panel
+
+
+def _panel(kind, title, description, queries, defaults, options, size, usual_size):
+    return {
+        "type": kind,
+        "title": title,
+        "description": description,
+        "datasource": DATASOURCE,
+        "targets": [
+            {
+                "refId": chr(ord("A") + index),
+                "datasource": DATASOURCE,
+                "editorMode": "code",
+                "expr": expr,
+                "legendFormat": legend or "__auto",
+                "range": True,
+            }
+            for index, (legend, expr) in enumerate(queries.items())
+        ],
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "options": options,
+        "_size": (size.get("width", usual_size[0]), size.get("height", usual_size[1])),
+    }
+
+
+def _laid_out(panels):
+    """Numbers the panels and places them from left to right, a new line where 24 columns are full."""
+    placed, x, y, line_height = [], 0, 0, 0
+    for number, panel in enumerate(panels, start=1):
+        width, height = panel.pop("_size")
+        if x + width > 24:
+            x, y, line_height = 0, y + line_height, 0
+        placed.append({"id": number, **panel, "gridPos": {"x": x, "y": y, "w": width, "h": height}})
+        x, line_height = x + width, max(line_height, height)
+    return placed
+
+
+def _thresholds(steps):
+    return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]}
+
+
+def _value_names(names):
+    if not names:
+        return []
+    options = {
+        str(value): {"text": text, "color": color, "index": index}
+        for index, (value, (text, color)) in enumerate(names.items())
+    }
+    return [{"type": "value", "options": options}]
+
+
+def _only_label(legend):
+    return re.fullmatch(r"\{\{(\w+)\}\}", legend).group(1)

@@ -1,0 +1,185 @@
+"""The home page: is the service up, how much does it do, how bad, how slow, and what does it use?"""
+
+from grafana import BLUE, GREEN, ORANGE, RED, YELLOW
+from grafana import annotation, dashboard, graph, heatmap, instances, names, row, stat
+
+OURS = 'job="metrics_service", instance=~"$instance"'
+# Alloy's own scrapes would drown the numbers of a quiet service.
+CALLS = f'{OURS}, endpoint!="/metrics"'
+
+RATE = f"sum(rate(http_requests_total{{{CALLS}}}[$__rate_interval]))"
+ERRORS = f'sum(rate(http_requests_total{{{CALLS}, status=~"5.."}}[$__rate_interval]))'
+
+
+def quantile(q, selector, by=""):
+    buckets = f"rate(http_request_duration_seconds_bucket{{{selector}}}[$__rate_interval])"
+    return f"histogram_quantile({q}, sum by (le{by}) ({buckets}))"
+
+
+STATUS_COLORS = {"^2": GREEN, "^4": ORANGE, "^5": RED}
+
+DASHBOARD = dashboard(
+    uid="metrics-service",
+    title="Service",
+    description="Is the service up, how much does it do, how bad and how slow is it, and what does it use?",
+    variables=[instances('up{job="metrics_service"}')],
+    annotations=[
+        annotation(
+            "Restarts",
+            f"changes(process_start_time_seconds{{{OURS}}}[1m]) > 0",
+            "The service was restarted",
+            BLUE,
+        ),
+        annotation("Alerts", 'ALERTS{alertstate="firing"}', "{{alertname}}", RED),
+    ],
+    panels=[
+        stat(
+            "Up",
+            "Does the service answer Alloy's scrapes? Down: `systemctl status metrics-service`. "
+            "Not scraped: no sample arrives at all, look at the Pipeline dashboard.",
+            "none",
+            f"min(up{{{OURS}}})",
+            names={1: ("Up", GREEN), 0: ("Down", RED)},
+            steps=[(None, RED), (1, GREEN)],
+            missing="Not scraped",
+        ),
+        stat(
+            "Requests",
+            "How much is asked of it? Requests a second, Alloy's scrapes of /metrics not counted.",
+            "reqps",
+            RATE,
+        ),
+        stat(
+            "Error ratio",
+            "How bad is it? The share of requests answered with a 5xx status; 0 while there are no requests.",
+            "percentunit",
+            f"{ERRORS} / ({RATE} > 0) or {RATE}",
+            steps=[(None, GREEN), (0.01, YELLOW), (0.05, RED)],
+            decimals=2,
+        ),
+        stat(
+            "Latency, p95",
+            "How slow is it? 95 of 100 requests took at most this long, without the scrapes of /metrics; "
+            "0 while there are no requests. /simulate-load takes up to half a second on purpose, or as long as it was asked to.",
+            "s",
+            f"({quantile(0.95, CALLS)} >= 0) or {RATE}",
+            steps=[(None, GREEN), (1, YELLOW), (2.5, RED)],
+        ),
+        stat(
+            "Active connections",
+            "How many requests is it working on at this moment? An idle service reads 0.",
+            "short",
+            f"sum(active_connections{{{OURS}}})",
+        ),
+        stat(
+            "Uptime",
+            "Since when does it run? The youngest process, where there are several; a small number is a recent restart.",
+            "s",
+            f"time() - max(process_start_time_seconds{{{OURS}}})",
+        ),
+        names(
+            "Firing alerts",
+            "What is wrong anywhere in the stack right now? What to do stands in each alert's description, "
+            "at http://127.0.0.1:9090/alerts.",
+            'sum by (alertname) (ALERTS{alertstate="firing"})',
+            legend="{{alertname}}",
+            calm="none",
+        ),
+        row("Requests"),
+        graph(
+            "Requests by endpoint",
+            "What is asked for? Requests a second for each route; Alloy's scrapes show as /metrics, one each 15 s.",
+            "reqps",
+            {"{{endpoint}}": f"sum by (endpoint) (rate(http_requests_total{{{OURS}}}[$__rate_interval]))"},
+        ),
+        graph(
+            "Requests by status",
+            "How are they answered? Requests a second for each status: green is well, orange the client's mistake, red ours.",
+            "reqps",
+            {"{{status}}": f"sum by (status) (rate(http_requests_total{{{OURS}}}[$__rate_interval]))"},
+            colors=STATUS_COLORS,
+        ),
+        row("Latency"),
+        graph(
+            "Latency",
+            "How long do requests take, for most (p50) and for the unlucky (p99)? Without the scrapes of /metrics; "
+            "a gap is a time without requests.",
+            "s",
+            {f"p{round(q * 100)}": quantile(q, CALLS) for q in (0.5, 0.95, 0.99)},
+            colors={"^p50$": GREEN, "^p95$": ORANGE, "^p99$": RED},
+            width=8,
+        ),
+        graph(
+            "Latency by endpoint, p95",
+            "Which route is slow? All but /simulate-load should answer within milliseconds.",
+            "s",
+            {"{{endpoint}}": quantile(0.95, OURS, by=", endpoint")},
+            width=8,
+        ),
+        heatmap(
+            "Latency, spread",
+            "How do durations spread, and does a slow group stand apart from a fast one? "
+            "The warmer a cell, the more requests took that long.",
+            "s",
+            f"sum by (le) (increase(http_request_duration_seconds_bucket{{{CALLS}}}[$__rate_interval]))",
+            width=8,
+        ),
+        row("Errors and connections"),
+        graph(
+            "Server errors",
+            "Which route fails? Answers with a 5xx status a second; 503 means that the pool of /simulate-load was full.",
+            "reqps",
+            {
+                "{{endpoint}} {{status}}": "sum by (endpoint, status) "
+                f'(rate(http_requests_total{{{OURS}, status=~"5.."}}[$__rate_interval]))'
+            },
+            width=8,
+        ),
+        graph(
+            "Refused requests",
+            "What do clients ask for that does not exist or is not allowed? Answers with a 4xx status a second.",
+            "reqps",
+            {
+                "{{endpoint}} {{status}}": "sum by (endpoint, status) "
+                f'(rate(http_requests_total{{{OURS}, status=~"4.."}}[$__rate_interval]))'
+            },
+            width=8,
+        ),
+        graph(
+            "Active connections",
+            "Do requests pile up? In flight at each scrape; a line that never comes down is a leak.",
+            "short",
+            {"{{instance}}": f"active_connections{{{OURS}}}"},
+            width=8,
+        ),
+        row("Process"),
+        graph(
+            "CPU",
+            "How much of a core does it use? 100 % is one core; the service counts whole seconds, so a low load shows as steps.",
+            "percentunit",
+            {"{{instance}}": f"rate(process_cpu_seconds_total{{{OURS}}}[$__rate_interval])"},
+            width=6,
+        ),
+        graph(
+            "Memory",
+            "How much memory does it hold (resident set)? It should level off, not climb.",
+            "bytes",
+            {"{{instance}}": f"process_resident_memory_bytes{{{OURS}}}"},
+            width=6,
+        ),
+        graph(
+            "File descriptors",
+            "How many files and sockets are open? A connection takes two; growth without load is a leak.",
+            "short",
+            {"{{instance}}": f"process_open_fds{{{OURS}}}"},
+            width=6,
+        ),
+        graph(
+            "Threads",
+            "How many threads run? Growth without load is a leak.",
+            "short",
+            {"{{instance}}": f"process_threads{{{OURS}}}"},
+            width=6,
+        ),
+    ],
+)
