@@ -1,0 +1,126 @@
+# The archives of versions.conf, and the service: found, downloaded or built, and never used before their sum is right.
+# shellcheck shell=bash
+
+# The components that come as an upstream archive.
+readonly ARCHIVED=(prometheus alloy grafana)
+
+# pin COMPONENT version|sum|url|urls: what versions.conf says for this architecture.
+pin() {
+  awk -v c="$1" -v a="$(architecture)" -v what="$2" '$1 == c && $3 == a {
+    if (what == "version") print $2
+    else if (what == "sum") print $4
+    else if (what == "url") print $5
+    else for (i = 5; i <= NF; i++) print $i
+  }' "$VERSIONS"
+}
+
+# The folder of a component's pinned version, and whether it has yet to be unpacked.
+tree_of() { echo "$OPT/$1-$(pin "$1" version)"; }
+is_missing() { [[ $(receipt_sum "$(tree_of "$1")") != "$(pin "$1" sum)" || ! -d $(tree_of "$1") ]]; }
+
+# The file in a folder that has the name of one of the component's URLs.
+archive_in() {
+  local url
+  while read -r url; do
+    [[ ! -f $1/${url##*/} ]] || { echo "$1/${url##*/}" && return; }
+  done < <(pin "$2" urls)
+}
+
+# fetch: leaves in ARCHIVE the file of each component that has yet to be unpacked, and in BINARY the service.
+declare -A ARCHIVE=()
+BINARY=''
+fetch() {
+  local component build=''
+  if [[ -z $SERVICE_BINARY ]]; then
+    # In a process group of its own, to be ended as a whole when the install fails meanwhile.
+    set -m
+    build_service &
+    set +m
+    build=$! BUILD=$!
+  fi
+  for component in "${ARCHIVED[@]}"; do
+    is_missing "$component" || continue
+    if [[ -n $FROM ]]; then
+      ARCHIVE[$component]=$(archive_in "$FROM" "$component")
+      check_sum "${ARCHIVE[$component]}" "$component" ||
+        die "${ARCHIVE[$component]} is not the pinned $component: its SHA-256 differs from the one in $VERSIONS" "fetch that file again"
+    else
+      # A run that fails leaves no folder behind; a download that was cut stays for the next one to resume.
+      [[ -d $CACHE ]] || note rmdir "$CACHE"
+      download "$component" "$CACHE"
+      ARCHIVE[$component]=$CACHE/$(file_name "$component")
+    fi
+  done
+  if [[ -n $build ]]; then
+    ! kill -0 "$build" 2>/dev/null || say "    building the service"
+    wait "$build" || die "the service could not be built" "the lines above say why; or bring a binary that was built elsewhere: --service-binary FILE"
+    BUILD=''
+    BINARY=$ROOT/target/release/metrics-service
+  else
+    BINARY=$SERVICE_BINARY
+  fi
+  check_service
+}
+
+check_sum() { [[ $(sum_of "$1") == "$(pin "$2" sum)" ]]; }
+
+file_name() { basename "$(pin "$1" url)"; }
+
+# download COMPONENT FOLDER: from the first of its URLs that gives the pinned file.
+download() {
+  local component=$1 file url
+  file=$2/$(file_name "$1")
+  mkdir -p "$2"
+  if [[ -f $file ]] && check_sum "$file" "$component"; then return; fi
+  say "    $component $(pin "$component" version)"
+  while read -r url; do
+    if ! transfer "$url" "$file.part"; then
+      warn "$url could not be downloaded"
+    elif check_sum "$file.part" "$component"; then
+      mv -f "$file.part" "$file"
+      return
+    else
+      warn "$url gave another file: its SHA-256 is $(sum_of "$file.part"), pinned is $(pin "$component" sum)"
+      rm -f "$file.part"
+    fi
+  done < <(pin "$component" urls)
+  [[ ! -s $file.part ]] || say "    what has arrived stays in $2, and the next run goes on from there"
+  die "$component $(pin "$component" version) could not be had from any of its URLs" \
+    "see whether this host reaches them; on one without network, use --download DIR elsewhere and --from DIR here"
+}
+
+# transfer URL FILE: goes on where a cut transfer ended. Several tries, as a network or a server may be away for a moment.
+transfer() {
+  local tries status progress=(--no-progress-meter)
+  [[ ! -t 2 ]] || progress=(--progress-bar)
+  for tries in 5 4 3 2 1; do
+    status=0
+    curl --disable --location --fail "${progress[@]}" --connect-timeout 20 --speed-limit 1000 --speed-time 60 \
+      --continue-at - --output "$2" "$1" <&- || status=$?
+    case $status in
+    0) return ;;
+    # The server can't resume, or the part is longer than the file: from the start.
+    33 | 36) rm -f "$2" ;;
+    22) [[ ! -s $2 ]] || rm -f "$2" ;;
+    esac
+    ((tries == 1)) || sleep $((6 - tries))
+  done
+  return 1
+}
+
+# Built as the user who builds here by hand: no file of root's is left in their checkout.
+build_service() {
+  as_builder cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" --target-dir "$ROOT/target" >&2 9<&-
+}
+
+check_service() {
+  local version
+  [[ -f $BINARY && -x $BINARY ]] || die "$BINARY is not a program" "name the service's binary, e.g. target/release/metrics-service"
+  version=$(as_nobody "$BINARY" --version 2>/dev/null) || :
+  [[ $version == "metrics-service "* ]] ||
+    die "$BINARY does not run here, or is not the service" "build it on the same architecture with a glibc no newer than this host's: cargo build --release --locked"
+  SERVICE_TREE=$OPT/metrics-service-${version#* }-$(sum_of "$BINARY" | cut -c1-8)
+}
+
+# What only checks runs without root's rights.
+as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs "$@"; }

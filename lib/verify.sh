@@ -1,0 +1,189 @@
+# The checks of verify.sh, a row of its table for each.
+# shellcheck shell=bash
+
+PASSED=0 FAILED=0
+# A scrape interval is 15 s; Alloy reads its write-ahead log for some 10 s after a start before its first scrape.
+readonly PATIENCE=90
+
+pass() { printf '✓ %s\n' "$1" && PASSED=$((PASSED + 1)); }
+skip() { printf -- '- %s: %s\n' "$1" "$2"; }
+# fail ROW WHY REMEDY
+fail() { printf '✗ %s: %s\n    remedy: %s\n' "$1" "$2" "$3" && FAILED=$((FAILED + 1)); }
+
+# eventually COMMAND...: until it succeeds, or for PATIENCE seconds from the start of this script.
+eventually() {
+  until "$@"; do
+    ((SECONDS < PATIENCE)) || return 1
+    sleep 0.5
+  done
+}
+
+is_off() { ! systemctl --quiet is-active "$1" && ! systemctl --quiet is-enabled "$1" 2>/dev/null && [[ -e $UNIT_DIR/$1 ]]; }
+
+verify_units() {
+  local unit state
+  for unit in "${UNITS[@]}"; do
+    state=$(systemctl is-active "$unit") || :
+    if [[ $state == active ]]; then
+      pass "unit $unit"
+    elif is_off "$unit"; then
+      skip "unit $unit" "disabled"
+    else
+      fail "unit $unit" "it is $state" "journalctl -u $unit -n 50; sudo systemctl start $unit"
+    fi
+  done
+}
+
+verify_endpoints() {
+  endpoint "service" 8000 / /health /metrics
+  endpoint "Alloy" 12345 /-/ready /metrics
+  endpoint "Alloy's UI" 3000 /
+  endpoint "Prometheus" 9090 /-/ready /-/healthy
+  endpoint "Grafana" 3001 /api/health
+}
+
+declare -A ANSWERS=()
+# endpoint NAME PORT PATH...
+endpoint() {
+  local unit path
+  case $2 in 8000) unit=metrics-service.service ;; 12345) unit=metrics-alloy.service ;; 3000) unit=metrics-alloy-ui.socket ;;
+  9090) unit=metrics-prometheus.service ;; 3001) unit=metrics-grafana.service ;; esac
+  if is_off "$unit"; then skip "$1 on 127.0.0.1:$2" "disabled" && return; fi
+  ANSWERS[$2]=1
+  for path in "${@:3}"; do
+    if ! try_for 10 local_get "$2$path"; then
+      ANSWERS[$2]=''
+      fail "$1 on 127.0.0.1:$2" "$path is not answered: $(local_get "$2$path" 2>&1 >/dev/null | head -n 1)" "journalctl -u $unit -n 50"
+      return
+    fi
+  done
+  pass "$1 on 127.0.0.1:$2 answers"
+}
+
+# try_for SECONDS COMMAND...
+try_for() {
+  local end=$((SECONDS + $1))
+  until "${@:2}" >/dev/null 2>&1; do
+    ((SECONDS < end)) || return 1
+    sleep 0.5
+  done
+}
+
+verify_alloy() {
+  [[ -n ${ANSWERS[12345]-} ]] || return 0
+  local sick
+  if try_for 15 local_get 12345/-/healthy; then
+    pass "Alloy's components are healthy"
+  else
+    # Each component's object begins with its name and has its localID before its health.
+    sick=$(local_get 12345/api/v0/web/components 2>/dev/null | grep -o '"localID":"[^"]*"\|"health":{"state":"[^"]*"' |
+      awk -F'"' '/localID/ { id = $4 } /health/ && $6 != "healthy" { print id }' | paste -sd' ') || :
+    fail "Alloy's components are healthy" "these are not: ${sick:-unknown}" "journalctl -u metrics-alloy.service -n 50; http://127.0.0.1:12345/ shows each"
+  fi
+}
+
+# prom QUERY: the value of the first series of an instant query, or nothing.
+prom() {
+  local_get 9090/api/v1/query --get --data-urlencode "query=$1" 2>/dev/null | sed -n 's/.*"value":\[[0-9.]*,"\([^"]*\)"\].*/\1/p'
+}
+prom_is() { [[ $(prom "$1") == "$2" ]]; }
+
+verify_samples() {
+  if [[ -z ${ANSWERS[9090]-} ]]; then skip "samples" "Prometheus does not answer" && return; fi
+  local job
+  for job in prometheus alloy grafana; do
+    row_is_up "$job" "the server of job $job and http://127.0.0.1:9090/targets"
+  done
+  row_is_up metrics_service "journalctl -u metrics-alloy.service -n 50: does it scrape, does it write?"
+  [[ -z ${ANSWERS[8000]-} || -z ${ANSWERS[12345]-} ]] || verify_proof
+}
+
+row_is_up() {
+  case $1 in
+  alloy) ! is_off metrics-alloy.service ;;
+  grafana) ! is_off metrics-grafana.service ;;
+  metrics_service) ! is_off metrics-service.service && ! is_off metrics-alloy.service ;;
+  esac || { skip "up{job=\"$1\"}" "disabled" && return; }
+  if eventually prom_is "min(up{job=\"$1\"})" 1; then
+    pass "up{job=\"$1\"} is 1 in Prometheus"
+  else
+    fail "up{job=\"$1\"} is 1 in Prometheus" "it is $(prom "min(up{job=\"$1\"})" | grep . || echo "not there")" "look at $2"
+  fi
+}
+
+# The pipeline as a whole: ten requests to the service, and the samples that show them.
+verify_proof() {
+  local row="10 requests to /simulate-load arrive as samples" before after i
+  local selector='http_requests_total{job="metrics_service",endpoint="/simulate-load"}'
+  before=$(service_count)
+  for ((i = 0; i < 10; i++)); do
+    local_get 8000/simulate-load --max-time 20 >/dev/null 2>&1 || { fail "$row" "request $((i + 1)) was not answered" "journalctl -u metrics-service.service -n 50" && return; }
+  done
+  after=$(date +%s)
+  # Only a sample scraped after the requests counts: an older one may be of a counter that has begun anew since.
+  SECONDS=0
+  if eventually prom_is "sum($selector and timestamp($selector) >= $after) >= bool $((before + 10))" 1; then
+    pass "$row (after $SECONDS s)"
+  else
+    fail "$row" "http_requests_total has not grown by 10 within $PATIENCE s" "journalctl -u metrics-alloy.service -n 50"
+  fi
+}
+
+# The service's own count of /simulate-load.
+service_count() { local_get 8000/metrics | awk '/^http_requests_total\{.*endpoint="\/simulate-load"/ { sum += $NF } END { printf "%d", sum }'; }
+
+# verify_grafana LOGIN LOGIN-FILE
+verify_grafana() {
+  [[ -n ${ANSWERS[3001]-} ]] || return 0
+  if try_for 20 grafana_has_plugin; then
+    pass "Grafana's Prometheus plugin is registered"
+  else
+    fail "Grafana's Prometheus plugin is registered" "it is not" "sudo systemctl restart metrics-grafana.service; journalctl -u metrics-grafana.service -n 50"
+  fi
+
+  local status
+  status=$(grafana "$1" api/org --output /dev/null --write-out '%{http_code}' 2>/dev/null) || :
+  if [[ $status == 401 && -z $2 ]]; then
+    skip "Grafana's data source and dashboards" "admin's password has been changed: give it with --grafana-login FILE"
+    return
+  elif [[ $status == 401 ]]; then
+    fail "Grafana's data source and dashboards" "it refuses the login of $2" "correct it; after five wrong logins Grafana refuses all for five minutes"
+    return
+  fi
+  verify_grafana_content "$1"
+}
+
+grafana_has_plugin() { local_get 3001/metrics | grep '^grafana_plugin_build_info{.*plugin_id="prometheus"' >/dev/null; }
+
+# grafana LOGIN PATH [CURL-OPTION...]: the login goes in by a descriptor, as anyone may read a command line.
+grafana() {
+  local login=${1//\\/\\\\}
+  local_get "3001/$2" --config <(printf 'user = "%s"\n' "${login//\"/\\\"}") "${@:3}"
+}
+
+verify_grafana_content() {
+  local missing='' uid query
+  if try_for 20 grafana "$1" api/datasources/uid/prometheus; then
+    pass "Grafana has its data source"
+  else
+    fail "Grafana has its data source" "there is none with the uid prometheus" "journalctl -u metrics-grafana.service -n 50 tells what it found in $ETC/grafana/provisioning"
+  fi
+  for uid in $(dashboard_uids); do
+    try_for 20 grafana "$1" "api/dashboards/uid/$uid" || missing+=" $uid"
+  done
+  if [[ -z $missing ]]; then
+    pass "Grafana has its dashboards"
+  else
+    fail "Grafana has its dashboards" "missing:$missing" "journalctl -u metrics-grafana.service -n 50 tells what it found in $ETC/grafana/dashboards"
+  fi
+  query='{"queries":[{"refId":"A","datasource":{"uid":"prometheus"},"expr":"up{job=\"metrics_service\"}","instant":true}],"from":"now-5m","to":"now"}'
+  if try_for 20 grafana_answers "$1" "$query"; then
+    pass "Grafana answers a query"
+  else
+    fail "Grafana answers a query" "no value for up{job=\"metrics_service\"} through its data source" "journalctl -u metrics-grafana.service -n 50"
+  fi
+}
+
+dashboard_uids() { sed -n 's/^  "uid": *"\([^"]*\)".*/\1/p' "$ETC"/grafana/dashboards/*.json; }
+
+grafana_answers() { grafana "$1" api/ds/query --header 'Content-Type: application/json' --data "$2" | grep '"values":\[\[[0-9]*\],\[1\]\]' >/dev/null; }
