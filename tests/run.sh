@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Runs every test of the project, and installs on a Debian machine what they need. Needs root for that and for the containers.
+#
+#   ./tests/run.sh           all of them
+#   ./tests/run.sh --quick   without the containers
+#
+# ARCHIVES=DIR ./tests/run.sh runs the container tests on the archives of a folder (and its versions.conf) instead of
+# stand-ins. Exit status: 0 when all passed, 1 when not, 2 for a wrong call.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+PASSED=0 FAILED=0 SKIPPED=0
+LOG=$(mktemp)
+trap 'rm -f "$LOG"' EXIT
+
+main() {
+  local quick=''
+  case ${1-} in
+  '') ;;
+  --quick) quick=1 ;;
+  *) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+  esac
+
+  part "tools" tools
+  part "format" cargo fmt --check
+  part "lints" cargo clippy --locked --all-targets -- -D warnings
+  part "service" cargo test --locked
+  part "scripts" scripts
+  part "units" tests/units.sh
+  part "configuration" tests/config/check.sh
+  [[ -n $quick ]] || part "containers" tests/vm/run.sh
+
+  printf '%s passed, %s failed' "$PASSED" "$FAILED"
+  if ((SKIPPED > 0)); then printf ', %s skipped' "$SKIPPED"; fi
+  echo
+  # What can't be tested must not look tested where it counts.
+  ((FAILED == 0)) && [[ $SKIPPED == 0 || ${CI-} != true ]]
+}
+
+# part NAME COMMAND...: runs it, and counts what its output says passed and failed, or else the command as one test.
+part() {
+  local start=$SECONDS status=0 passed failed skipped
+  printf '\n== %s\n' "$1"
+  "${@:2}" 2>&1 | tee "$LOG" || status=$?
+  read -r passed failed skipped < <(counts)
+  if ((passed + failed == 0)); then passed=1; fi
+  if ((status != 0 && failed == 0)); then failed=1; fi
+  printf '== %s: %s passed, %s failed, in %s s\n' "$1" "$passed" "$failed" "$((SECONDS - start))"
+  PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed)) SKIPPED=$((SKIPPED + skipped))
+}
+
+# The sums of cargo's closing lines and of lines `N passed, N failed, N skipped`.
+counts() {
+  awk '
+    /^test result:/ { passed += $4; failed += $6 }
+    /^[0-9]+ passed, [0-9]+ failed/ { passed += $1; failed += $3; skipped += $5 }
+    END { print passed + 0, failed + 0, skipped + 0 }' "$LOG"
+}
+
+scripts() {
+  local programs
+  # What has no first line of its own is read where it is sourced.
+  mapfile -t programs < <(git ls-files -z '*.sh' .ci/run | xargs -0 grep --files-with-matches '^#!')
+  shellcheck --external-sources --check-sourced "${programs[@]}"
+  printf '%s programs and what they source hold\n' "${#programs[@]}"
+}
+
+tools() {
+  local packages=()
+  command -v cc >/dev/null || packages+=(gcc libc6-dev)
+  command -v git >/dev/null || packages+=(git)
+  command -v shellcheck >/dev/null || packages+=(shellcheck)
+  command -v systemd-analyze >/dev/null || packages+=(systemd)
+  command -v jq >/dev/null || packages+=(jq)
+  command -v cargo >/dev/null || packages+=(cargo rustfmt rust-clippy)
+  if ((${#packages[@]} > 0)); then
+    apt-get --quiet=2 update
+    DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 --assume-yes --no-install-recommends install "${packages[@]}"
+  fi
+  cargo --version
+}
+
+main "$@"
