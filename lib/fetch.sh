@@ -31,7 +31,10 @@ declare -A ARCHIVE=()
 BINARY=''
 fetch() {
   local component build=''
-  if [[ -z $SERVICE_BINARY ]]; then
+  if [[ -n $SERVICE_BINARY ]]; then
+    BINARY=$SERVICE_BINARY
+    check_service
+  else
     # In a process group of its own, to be ended as a whole when the install fails meanwhile.
     set -m
     build_service &
@@ -56,10 +59,8 @@ fetch() {
     wait "$build" || die "the service could not be built" "the lines above say why; or bring a binary that was built elsewhere: --service-binary FILE"
     BUILD=''
     BINARY=$ROOT/target/release/metrics-service
-  else
-    BINARY=$SERVICE_BINARY
+    check_service
   fi
-  check_service
 }
 
 check_sum() { [[ $(sum_of "$1") == "$(pin "$2" sum)" ]]; }
@@ -116,11 +117,8 @@ build_service() {
 check_service() {
   local version
   [[ -f $BINARY && -x $BINARY ]] || die "$BINARY is not a program" "name the service's binary, e.g. target/release/metrics-service"
-  version=$(as_nobody "$BINARY" --version 2>/dev/null) || :
+  version=$("$BINARY" --version 2>/dev/null) || :
   [[ $version == "metrics-service "* ]] ||
     die "$BINARY does not run here, or is not the service" "build it on the same architecture with a glibc no newer than this host's: cargo build --release --locked"
   SERVICE_TREE=$OPT/metrics-service-${version#* }-$(sum_of "$BINARY" | cut -c1-8)
 }
-
-# What only checks runs without root's rights.
-as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs "$@"; }
