@@ -1,0 +1,51 @@
+//! Log lines on standard error, one for each event worth a line; requests are not.
+//!
+//! In the journal each line begins with its priority (`<6>`), which journald takes off again; elsewhere errors and
+//! warnings say so in words.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::panic;
+use std::sync::OnceLock;
+
+/// An event of normal life.
+pub fn info(message: &str) {
+    write("<6>", "", message);
+}
+
+/// Something that a person should look at, while the service goes on.
+pub fn warning(message: &str) {
+    write("<4>", "warning: ", message);
+}
+
+/// Something that failed.
+pub fn error(message: &str) {
+    write("<3>", "error: ", message);
+}
+
+/// Makes panics one line each, with a priority.
+///
+/// tiny_http's own are left out: a client causes one by resetting its connection, and only that connection's thread ends.
+pub fn report_panics() {
+    panic::set_hook(Box::new(|info| {
+        if !info.location().is_some_and(|place| place.file().contains("/tiny_http-")) {
+            error(&info.to_string().replace('\n', " "));
+        }
+    }));
+}
+
+fn write(priority: &str, word: &str, message: &str) {
+    static JOURNAL: OnceLock<bool> = OnceLock::new();
+    let prefix = if *JOURNAL.get_or_init(stderr_is_the_journal) { priority } else { word };
+    // One write for the line, and no panic where nobody reads.
+    let _ = io::stderr().write_all(format!("{prefix}{message}\n").as_bytes());
+}
+
+/// `JOURNAL_STREAM` names the journal's stream by device and inode; it is inherited even where stderr leads elsewhere.
+fn stderr_is_the_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+    stderr.and_then(|file| file.metadata()).is_ok_and(|meta| stream == format!("{}:{}", meta.dev(), meta.ino()))
+}

@@ -1,0 +1,69 @@
+//! The watchdog: systemd hears that the service lives only after the service has answered a request of its own.
+//!
+//! The request goes the whole way, over TCP, the accept loop and a worker. It counts in no metric.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::drain::Phase;
+use crate::{log, notify};
+
+const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// Makes the service's requests to itself, and knows them again.
+pub struct Probe {
+    /// The service's own address.
+    address: SocketAddr,
+    /// The local port of the request on its way, 0 for none. Nobody else can have it at the same time.
+    port: AtomicU16,
+}
+
+impl Probe {
+    /// A probe of the service at `address`.
+    pub fn new(address: SocketAddr) -> Probe {
+        Probe { address, port: AtomicU16::new(0) }
+    }
+
+    /// Whether a request from `peer` is the service's own.
+    pub fn is_own(&self, peer: &SocketAddr) -> bool {
+        peer.port() == self.port.load(Ordering::Acquire) && peer.ip() == self.address.ip()
+    }
+
+    /// Asks for `/health`, waiting at most `timeout` for the connection and as long for each step of the answer.
+    pub fn ask(&self, timeout: Duration) -> io::Result<()> {
+        let mut stream = TcpStream::connect_timeout(&self.address, timeout)?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
+        self.port.store(stream.local_addr()?.port(), Ordering::Release);
+        let mut answer = String::new();
+        let result = stream.write_all(REQUEST).and_then(|()| stream.read_to_string(&mut answer));
+        self.port.store(0, Ordering::Release);
+        result?;
+        if answer.starts_with("HTTP/1.1 200 ") {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, format!("it answered {:?}", answer.lines().next())))
+    }
+}
+
+/// Feeds systemd's watchdog, if there is one, until the server drains.
+pub fn feed_watchdog(probe: Arc<Probe>, phase: Arc<Phase>) -> io::Result<()> {
+    let Some(limit) = notify::watchdog() else { return Ok(()) };
+    // With three steps of at most a sixth each, an answer that comes late still feeds it in time.
+    let (period, timeout) = (limit / 3, limit / 6);
+    thread::Builder::new().name("watchdog".into()).spawn(move || {
+        while !phase.is_draining() {
+            match probe.ask(timeout) {
+                Ok(()) => notify::alive(),
+                Err(_) if phase.is_draining() => return,
+                Err(error) => log::warning(&format!("no answer to a request to myself: {error}")),
+            }
+            thread::sleep(period);
+        }
+    })?;
+    Ok(())
+}

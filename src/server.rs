@@ -1,0 +1,89 @@
+//! The server's life: start the parts, say that it is ready, wait for the word to stop, drain.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tiny_http::Server;
+
+use crate::drain::{self, Phase};
+use crate::metrics::Metrics;
+use crate::pool::Pool;
+use crate::probe::{self, Probe};
+use crate::worker::{self, Shared};
+use crate::{listener, log, notify, wake};
+
+/// Threads that answer what can be answered at once: more than cores, as one may wait for a client that reads slowly.
+const WORKERS: usize = 4;
+/// Threads for `/simulate-load`; with its default of 275 ms in the mean they bear a hundred requests a second.
+const LOAD_THREADS: usize = 32;
+
+/// Why the server stops.
+pub enum Stop {
+    /// Somebody asks for it.
+    Asked,
+    /// tiny_http accepts no connection any more.
+    Deaf(io::Error),
+}
+
+/// The way to tell the server to stop.
+pub struct Shutdown {
+    trigger: Sender<Stop>,
+    wait: Receiver<Stop>,
+}
+
+impl Shutdown {
+    /// One that nobody has triggered yet.
+    pub fn new() -> Shutdown {
+        let (trigger, wait) = mpsc::channel();
+        Shutdown { trigger, wait }
+    }
+
+    /// What triggers it, from any thread.
+    pub fn trigger(&self) -> Sender<Stop> {
+        self.trigger.clone()
+    }
+}
+
+/// Serves on `listener` until `shutdown`, then answers what is in flight. The error is a sentence for the user.
+pub fn run(listener: TcpListener, shutdown: Shutdown) -> Result<(), String> {
+    let (shared, workers) = start(&listener, &shutdown).map_err(|error| format!("cannot start: {error}"))?;
+    log::info(&format!("listening on http://{}", shared.server.server_addr()));
+    notify::ready();
+
+    let reason = shutdown.wait.recv();
+
+    notify::stopping();
+    drain::drain(&listener, &shared, &workers);
+    if let Ok(Stop::Deaf(error)) = reason {
+        return Err(format!("cannot accept connections any more: {error}; the service must be started again"));
+    }
+    log::info("stopped");
+    Ok(())
+}
+
+fn start(listener: &TcpListener, shutdown: &Shutdown) -> io::Result<(Arc<Shared>, Vec<JoinHandle<()>>)> {
+    let address = listener::reachable_at(listener)?;
+    let phase = Arc::new(Phase::default());
+    let probe = Arc::new(Probe::new(address));
+    let shared = Arc::new(Shared {
+        server: Server::from_listener(listener.try_clone()?, None).map_err(io::Error::other)?,
+        metrics: Arc::new(Metrics::new()),
+        pool: Pool::start(LOAD_THREADS)?,
+        waker: wake::start(address, phase.clone())?,
+        probe: probe.clone(),
+        phase: phase.clone(),
+        received: Default::default(),
+        stop: shutdown.trigger(),
+    });
+    let workers = (0..WORKERS)
+        .map(|_| {
+            let shared = shared.clone();
+            thread::Builder::new().name("worker".into()).spawn(move || worker::work(&shared))
+        })
+        .collect::<io::Result<_>>()?;
+    probe::feed_watchdog(probe, phase)?;
+    Ok((shared, workers))
+}

@@ -1,0 +1,1 @@
+//! The real binary, started on a free port, over TCP.
