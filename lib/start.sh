@@ -9,7 +9,7 @@ fingerprint() {
   {
     readlink "$OPT/$1"
     cat "$UNIT_DIR/metrics-${1#metrics-}".*
-    find "$ETC/$1" -type f ! -name '*.new' -exec sha256sum {} + | sort -k 2
+    find "$ETC/$1" -type f ! -name '*.new' -exec sha256sum {} + | sort -k 2 || : # none of it is there on a first install
   } 2>/dev/null | sha256sum
 }
 
