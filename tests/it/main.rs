@@ -1,1 +1,12 @@
-//! The real binary, started on a free port, over TCP.
+//! The real binary, started on a free port and spoken to over TCP.
+
+mod command_line;
+mod connections;
+mod http;
+mod load;
+mod metrics;
+mod routes;
+mod service;
+mod stop;
+mod systemd;
+mod tidy;

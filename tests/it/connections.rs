@@ -1,0 +1,65 @@
+//! Connections: kept, closed, many at once.
+
+use nix::sys::signal::Signal;
+
+use crate::http::Client;
+use crate::service::Service;
+
+#[test]
+fn a_connection_serves_many_requests() {
+    let service = Service::start();
+    let mut client = Client::connect(service.address);
+    for _ in 0..100 {
+        for target in ["/", "/health", "/metrics", "/simulate-load?duration_ms=0", "/nope"] {
+            client.call("GET", target);
+            client.call("HEAD", target);
+        }
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let service = Service::start();
+    let mut client = Client::connect(service.address);
+    client.send("GET", "/simulate-load?duration_ms=100");
+    client.send("GET", "/health");
+    assert!(client.try_reply("GET").unwrap().body.contains("duration_ms"));
+    assert_eq!(client.try_reply("GET").unwrap().body, r#"{"status":"ok"}"#);
+}
+
+#[test]
+fn a_connection_closes_when_the_client_asks_for_it() {
+    let service = Service::start();
+    for head in ["GET /health HTTP/1.1\r\nConnection: close\r\n\r\n", "GET /health HTTP/1.0\r\n\r\n"] {
+        let mut client = Client::connect(service.address);
+        client.write(head);
+        let all = client.rest();
+        assert!(all.contains(" 200 OK\r\n") && all.ends_with(r#"{"status":"ok"}"#), "{all}");
+    }
+}
+
+#[test]
+fn sixty_four_kept_connections_are_all_answered() {
+    let service = Service::start();
+    let mut clients: Vec<Client> = (0..64).map(|_| Client::connect(service.address)).collect();
+    for _ in 0..5 {
+        for client in &mut clients {
+            client.send("GET", "/health");
+        }
+        for client in &mut clients {
+            assert_eq!(client.try_reply("GET").unwrap().status, 200);
+        }
+    }
+}
+
+#[test]
+fn a_burst_waits_in_the_queue_of_the_listener() {
+    let service = Service::start();
+    // Nothing is accepted now: what the kernel does not queue is not connected.
+    service.signal(Signal::SIGSTOP);
+    let mut clients: Vec<Client> = (0..300).map(|_| Client::connect(service.address)).collect();
+    service.signal(Signal::SIGCONT);
+    for client in &mut clients {
+        assert_eq!(client.call("GET", "/health").status, 200);
+    }
+}

@@ -1,0 +1,31 @@
+//! The pool of `/simulate-load`.
+
+use crate::http::Client;
+use crate::service::Service;
+
+/// The threads of the pool.
+const THREADS: usize = 32;
+
+#[test]
+fn a_full_pool_refuses_at_once_and_holds_up_nobody_else() {
+    let service = Service::start();
+    let mut busy: Vec<Client> = (0..THREADS).map(|_| Client::connect(service.address)).collect();
+    for client in &mut busy {
+        client.send("GET", "/simulate-load?duration_ms=5000");
+    }
+    service.wait_for("active_connections", THREADS as f64);
+
+    let refused = service.call("GET", "/simulate-load?duration_ms=0");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(refused.body, r#"{"error":"as much load is being simulated as can be; try again later"}"#);
+    assert_eq!(service.call("GET", "/health").status, 200);
+    assert_eq!(service.call("GET", "/simulate-load?duration_ms=x").status, 400);
+    // All of these were answered while the load was still on.
+    assert_eq!(service.metric("active_connections"), THREADS as f64);
+
+    for client in &mut busy {
+        assert_eq!(client.try_reply("GET").unwrap().status, 200);
+    }
+    service.wait_for("active_connections", 0.0);
+    assert_eq!(service.call("GET", "/simulate-load?duration_ms=0").status, 200);
+}
