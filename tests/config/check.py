@@ -1,0 +1,406 @@
+#!/usr/bin/env python3
+"""Checks of the shipped configuration that need only its text.
+
+    tests/config/check.py --list    the names of the checks
+    tests/config/check.py NAME      runs one: prints each problem and exits 1 if there is any
+
+Each check is a function below that yields its problems.
+"""
+
+import configparser
+import json
+import pathlib
+import re
+import sys
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ETC = ROOT / "etc"
+INSTALLED = "/etc/metrics-stack"
+
+
+# What Alloy would refuse
+
+ALLOY = [ETC / "alloy/config.alloy", ETC / "alloy/outputs.alloy"]
+
+
+def alloy_blocks_are_balanced():
+    text = ALLOY[1].read_text()
+    in_use = re.sub(r'^//(?: (?=[a-z_.]+ "|\t|\})|$)', "", text, flags=re.M)
+    if in_use.count("prometheus.remote_write \"") < 2:
+        yield "outputs.alloy: the commented example of a second receiver is gone"
+    for path, text in [*alloy_texts(), (ALLOY[1], in_use)]:
+        depth = 0
+        for number, line in enumerate(code(text).splitlines(), start=1):
+            for char in re.sub(r'"(\\.|[^"\\])*"', '""', line):
+                depth += {"{": 1, "[": 1, "(": 1, "}": -1, "]": -1, ")": -1}.get(char, 0)
+            if depth < 0:
+                yield f"{path.name}:{number}: closes more than was opened"
+            if re.match(r" +\S", line) or line != line.rstrip():
+                yield f"{path.name}:{number}: indented by spaces, or with spaces at the end"
+            if len(re.findall(r'(?<!\\)"', line)) % 2:
+                yield f"{path.name}:{number}: a string is not closed"
+        if depth > 0:
+            yield f"{path.name}: {depth} not closed"
+
+
+def alloy_references_resolve():
+    everything = code("\n".join(text for _, text in alloy_texts()))
+    labelled = re.findall(r'^([a-z][a-z_.]*) "(\w+)" \{', everything, re.M)
+    defined = {f"{kind}.{label}" for kind, label in labelled}
+    if len(defined) != len(labelled):
+        yield "a component is defined twice"
+    exports = {
+        "prometheus.relabel": "receiver",
+        "prometheus.remote_write": "receiver",
+        "prometheus.exporter.unix": "targets",
+        "discovery.file": "targets",
+        "discovery.relabel": "output",
+    }
+    values = re.sub(r'"(\\.|[^"\\])*"|^[a-z][a-z_.]* "\w+" \{', '""', everything, flags=re.M)
+    used = re.findall(r"\b((?:prometheus|discovery)(?:\.\w+)+)\.(\w+)\b", values)
+    if not used:
+        yield "no reference found at all"
+    for component, export in used:
+        kind = component.rpartition(".")[0]
+        if component not in defined:
+            yield f"{component} is named and defined nowhere"
+        elif exports.get(kind) != export:
+            yield f"{kind} exports no {export}"
+    for component in sorted(defined):
+        kind = component.rpartition(".")[0]
+        if kind != "prometheus.scrape" and not any(component == name for name, _ in used):
+            yield f"{component} is used by nobody"
+
+
+def alloy_scrapes_what_the_design_says():
+    text = code(ALLOY[0].read_text())
+    for scrape in re.findall(r'^prometheus\.scrape "(\w+)" \{\n(.*?)^\}', text, re.M | re.S):
+        for wanted in ('scrape_interval = "15s"', "[prometheus.relabel.outbound.receiver]"):
+            if wanted not in re.sub(r" +", " ", scrape[1]):
+                yield f"scrape {scrape[0]} has no {wanted}"
+    for job in ("metrics_service", "node", "applications"):
+        if f'prometheus.scrape "{job}"' not in text:
+            yield f"no scrape {job}"
+    if f'files = ["{INSTALLED}/targets.d/*.yml"]' not in text:
+        yield "the folder of drop-in targets is another one"
+
+
+# What the servers would do past each other
+
+
+def addresses_agree_with_the_units():
+    service = unit("metrics-service.socket", r"^ListenStream=(\S+)")
+    alloy = unit("metrics-alloy.service", r"--server\.http\.listen-addr=(\S+)")
+    prometheus = unit("metrics-prometheus.service", r"--web\.listen-address=(\S+)")
+    grafana = "{http_addr}:{http_port}".format(**grafana_ini()["server"])
+
+    if f'"__address__" = "{service}"' not in ALLOY[0].read_text():
+        yield f"Alloy does not scrape the service at {service}"
+    if f'"http://{prometheus}/api/v1/write"' not in code(ALLOY[1].read_text()):
+        yield f"Alloy does not write to Prometheus at {prometheus}"
+    unit("metrics-prometheus.service", r"(--web\.enable-remote-write-receiver)")
+    if datasource()["url"] != f"http://{prometheus}":
+        yield f"Grafana does not ask Prometheus at {prometheus}"
+    jobs = {job["job_name"]: job["static_configs"][0]["targets"] for job in prometheus_yml()["scrape_configs"]}
+    wanted = {"prometheus": [prometheus], "alloy": [alloy], "grafana": [grafana]}
+    if jobs != wanted:
+        yield f"Prometheus scrapes {jobs} instead of {wanted}"
+
+
+def paths_agree_with_the_units():
+    for name, pattern, path in [
+        ("metrics-alloy.service", r"^\s*(/etc/\S*)$", "alloy"),
+        ("metrics-prometheus.service", r"--config\.file=(\S+)", "prometheus/prometheus.yml"),
+        ("metrics-prometheus.service", r"^EnvironmentFile=(\S+)", "prometheus/retention.env"),
+        ("metrics-grafana.service", r"--config=(\S+)", "grafana/grafana.ini"),
+    ]:
+        if unit(name, pattern) != f"{INSTALLED}/{path}":
+            yield f"{name} reads {unit(name, pattern)}"
+        if not (ETC / path).exists():
+            yield f"etc/{path} is missing"
+
+    state = "/var/lib/" + unit("metrics-grafana.service", r"^StateDirectory=(\S+)")
+    paths = grafana_ini()["paths"]
+    for key in ("data", "logs", "plugins"):
+        if not (paths[key] + "/").startswith(state + "/"):
+            yield f"Grafana's {key} are outside of {state}, where it can't write"
+    home = grafana_ini()["dashboards"]["default_home_dashboard_path"]
+    provider = yaml.safe_load((ETC / "grafana/provisioning/dashboards/metrics-stack.yaml").read_text())["providers"][0]
+    for path in (paths["provisioning"], home, provider["options"]["path"]):
+        if not path.startswith(INSTALLED + "/") or not (ROOT / path.replace(INSTALLED, "etc", 1)).exists():
+            yield f"Grafana reads {path}, which is not shipped"
+
+
+def retention_is_what_the_unit_reads():
+    assigned = dict(re.findall(r"^(\w+)=(\S+)$", (ETC / "prometheus/retention.env").read_text(), re.M))
+    read = set(re.findall(r"\$\{(\w+)\}", (ROOT / "systemd/metrics-prometheus.service").read_text()))
+    if set(assigned) != read:
+        yield f"retention.env sets {sorted(assigned)}, the unit reads {sorted(read)}"
+    if not re.fullmatch(r"\d+[hdwy]", assigned.get("RETENTION_TIME", "")):
+        yield "RETENTION_TIME is no duration"
+    if not re.fullmatch(r"\d+[MGT]B", assigned.get("RETENTION_SIZE", "")):
+        yield "RETENTION_SIZE is no size"
+
+
+def one_scrape_interval_everywhere():
+    found = {
+        "prometheus.yml": prometheus_yml()["global"]["scrape_interval"],
+        "the data source": datasource()["jsonData"]["timeInterval"],
+    }
+    for value in re.findall(r'scrape_interval = "(\w+)"', ALLOY[0].read_text()):
+        found["config.alloy"] = value if found.get("config.alloy", value) == value else "different ones"
+    if set(found.values()) != {"15s"}:
+        yield f"not 15 s everywhere: {found}"
+
+
+def files_laid_beside_are_not_read():
+    """An upgrade lays the new version of an edited file beside it as NAME.new."""
+    globs = [*prometheus_yml()["rule_files"], *re.findall(r'files\s*= \["(.*?)"\]', code(ALLOY[0].read_text()))]
+    for glob in globs:
+        if not re.search(r"/\*\.yml$", glob):
+            yield f"{glob} may match *.new"
+    examples = [path for path in (ETC / "targets.d").iterdir() if path.match("*.yml")]
+    if examples:
+        yield f"would be scraped on every host: {examples}"
+
+
+# Grafana
+
+GRAFANA_SETTINGS = {
+    "server": {"http_addr": "127.0.0.1", "http_port": "3001"},
+    "log": {"mode": "console"},
+    "security": {"admin_user": "admin", "admin_password": "admin", "disable_gravatar": "true"},
+    "users": {"allow_sign_up": "false"},
+    "auth.anonymous": {"enabled": "false"},
+    "analytics": {
+        "reporting_enabled": "false",
+        "check_for_updates": "false",
+        "check_for_plugin_updates": "false",
+        "feedback_links_enabled": "false",
+    },
+    "news": {"news_feed_enabled": "false"},
+    "snapshots": {"external_enabled": "false"},
+    "plugins": {
+        "preinstall_disabled": "true",
+        "preinstall_auto_update": "false",
+        "plugin_admin_enabled": "false",
+        "public_key_retrieval_disabled": "true",
+    },
+}
+
+
+def grafana_keeps_to_itself():
+    ini = grafana_ini()
+    for section, wanted in GRAFANA_SETTINGS.items():
+        for key, value in wanted.items():
+            found = ini.get(section, key, fallback=None)
+            if found != value:
+                yield f"[{section}] {key} is {found}, not {value}"
+
+
+def grafana_is_provisioned():
+    folder = ETC / "grafana/provisioning"
+    for name in ("alerting", "dashboards", "datasources", "notifiers", "plugins"):
+        if not any((folder / name).glob("*")) and not (folder / name / ".keep").exists():
+            yield f"provisioning/{name} would be missing on the host, and Grafana log an error"
+    for path in sorted(folder.rglob("*.yaml")):
+        if yaml.safe_load(path.read_text()).get("apiVersion") != 1:
+            yield f"{path.name}: apiVersion is not 1"
+    if datasource()["uid"] != "prometheus" or not datasource()["isDefault"]:
+        yield "the data source has another uid, or is not the default"
+
+
+def dashboards_are_sound():
+    uids, titles = set(), set()
+    for name, board in dashboards():
+        if board.get("uid") != f"metrics-{name}" or board["uid"] in uids or board["title"] in titles:
+            yield f"{name}: uid is not metrics-{name}, or uid or title are taken"
+        uids.add(board["uid"]), titles.add(board["title"])
+        if not 36 <= board["schemaVersion"] <= 42 or board.get("id") or "elements" in board:
+            yield f"{name}: not classic JSON of a schema version that 9.3 and 13 read"
+        if "metrics-stack" not in board["tags"] or not board["links"]:
+            yield f"{name}: no tag or no links, by which the dashboards find each other"
+        panels = board["panels"]
+        if len({panel["id"] for panel in panels}) != len(panels):
+            yield f"{name}: panel ids are not unique"
+        taken = set()
+        for panel in panels:
+            place = panel["gridPos"]
+            cells = {
+                (x, y)
+                for x in range(place["x"], place["x"] + place["w"])
+                for y in range(place["y"], place["y"] + place["h"])
+            }
+            if taken & cells or place["x"] + place["w"] > 24:
+                yield f"{name}: {panel['title']} overlaps another panel or the edge"
+            taken |= cells
+
+
+def panels_explain_themselves():
+    for name, panel in panels():
+        where = f"{name}: {panel['title']}"
+        if not panel["title"] or not panel.get("fieldConfig", {}).get("defaults", {}).get("unit"):
+            yield f"{where}: no title or no unit"
+        if "?" not in panel.get("description", ""):
+            yield f"{where}: no description that names the question which the panel answers"
+        if not panel["targets"]:
+            yield f"{where}: no query"
+
+
+def queries_fit_any_time_range():
+    for name, panel in panels():
+        for target in panel["targets"]:
+            where, expr = f"{name}: {panel['title']}", target["expr"]
+            for function, window in re.findall(r"\b(i?rate|increase)\([^\[\]]*\[([^\]]*)\]", expr):
+                if window != "$__rate_interval":
+                    yield f"{where}: {function} over {window} instead of $__rate_interval"
+            for variable in set(re.findall(r"\$(\w+)", expr)) - {"__rate_interval", "__range"}:
+                if variable not in variables(name):
+                    yield f"{where}: ${variable} is no variable of the dashboard"
+
+
+def data_sources_are_named_by_uid():
+    for name, board in dashboards():
+        for path, source in walk(board, "datasource"):
+            if source != {"type": "prometheus", "uid": "prometheus"}:
+                yield f"{name}: {path} is {source}"
+        for panel in board["panels"]:
+            if panel["type"] != "row" and "datasource" not in panel:
+                yield f"{name}: {panel['title']} names no data source"
+
+
+# Alerts
+
+
+def alerts_say_what_to_do():
+    for path, alert in alerts():
+        where = f"{path.name}: {alert['alert']}"
+        annotations = alert.get("annotations", {})
+        if "for" not in alert:
+            yield f"{where}: no for"
+        if alert.get("labels", {}).get("severity") not in ("critical", "warning"):
+            yield f"{where}: severity is neither critical nor warning"
+        if not annotations.get("summary"):
+            yield f"{where}: no summary"
+        if not re.search(r"`[^`]+`", annotations.get("description", "")):
+            yield f"{where}: the description names no command to run next"
+
+
+def every_alert_is_tested():
+    fired, silent = set(), set()
+    for path in sorted((ROOT / "tests/rules").glob("*.yml")):
+        for case in yaml.safe_load(path.read_text())["tests"]:
+            for expected in case["promql_expr_test"]:
+                name = re.search(r'ALERTS\{alertname="(\w+)"', expected["expr"]).group(1)
+                (fired if expected.get("exp_samples") else silent).add(name)
+    names = [alert["alert"] for _, alert in alerts()]
+    if not names or len(set(names)) != len(names):
+        yield "no alerts, or two of one name"
+    for name in names:
+        if name not in fired:
+            yield f"no test sees {name} fire"
+        if name not in silent:
+            yield f"no test sees {name} silent"
+
+
+# Reading
+
+
+def alloy_texts():
+    for path in ALLOY:
+        yield path, path.read_text()
+
+
+def code(text):
+    return re.sub(r"^[ \t]*//.*$", "", text, flags=re.M)
+
+
+def unit(name, pattern):
+    found = re.search(pattern, (ROOT / "systemd" / name).read_text(), re.M)
+    if not found:
+        raise SystemExit(f"{name} has nothing like {pattern}")
+    return found.group(1)
+
+
+def grafana_ini():
+    ini = configparser.ConfigParser(interpolation=None)
+    ini.read_string((ETC / "grafana/grafana.ini").read_text())
+    return ini
+
+
+def datasource():
+    return yaml.safe_load((ETC / "grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"][0]
+
+
+def prometheus_yml():
+    return yaml.safe_load((ETC / "prometheus/prometheus.yml").read_text())
+
+
+def dashboards():
+    for path in sorted((ETC / "grafana/dashboards").glob("*.json")):
+        yield path.stem, json.loads(path.read_text())
+
+
+def panels():
+    for name, board in dashboards():
+        for panel in board["panels"]:
+            if panel["type"] != "row":
+                yield name, panel
+
+
+def variables(name):
+    return {variable["name"] for variable in dict(dashboards())[name]["templating"]["list"]}
+
+
+def alerts():
+    for path in sorted((ETC / "prometheus/rules").glob("*.yml")):
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            for rule in group["rules"]:
+                if "alert" in rule:
+                    yield path, rule
+
+
+def walk(tree, key, path=""):
+    """Every value of `key` in nested lists and objects, with the way there."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            if name == key:
+                yield f"{path}.{name}", value
+            yield from walk(value, key, f"{path}.{name}")
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from walk(value, key, f"{path}[{index}]")
+
+
+CHECKS = {
+    function.__name__: function
+    for function in (
+        alloy_blocks_are_balanced,
+        alloy_references_resolve,
+        alloy_scrapes_what_the_design_says,
+        addresses_agree_with_the_units,
+        paths_agree_with_the_units,
+        retention_is_what_the_unit_reads,
+        one_scrape_interval_everywhere,
+        files_laid_beside_are_not_read,
+        grafana_keeps_to_itself,
+        grafana_is_provisioned,
+        dashboards_are_sound,
+        panels_explain_themselves,
+        queries_fit_any_time_range,
+        data_sources_are_named_by_uid,
+        alerts_say_what_to_do,
+        every_alert_is_tested,
+    )
+}
+
+if sys.argv[1:] == ["--list"]:
+    print("\n".join(CHECKS))
+elif len(sys.argv) == 2 and sys.argv[1] in CHECKS:
+    problems = list(CHECKS[sys.argv[1]]())
+    print("\n".join(problems))
+    sys.exit(1 if problems else 0)
+else:
+    sys.exit(__doc__)

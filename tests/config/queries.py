@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Runs every query of the shipped dashboards and rules against a Prometheus that has the stack's samples.
+
+    tests/config/queries.py URL [SECONDS]
+
+For a healthy host that has had some minutes of requests. A query of a dashboard has to give at least one series, and
+every series that an alert looks at has to exist: an alert over a misspelt metric would be silent for ever. What has
+nothing to show yet is asked again until SECONDS (default 0) have passed. Prints each failure, then `N passed, N failed`.
+"""
+
+import json
+import pathlib
+import re
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+DASHBOARDS = pathlib.Path(__file__).resolve().parents[2] / "etc/grafana/dashboards"
+
+# Nothing to show on a healthy host, and rightly so.
+RIGHTLY_EMPTY = {
+    "Restarts": "the mark of a restart",
+    "Alerts": "the mark of a firing alert",
+    # Not there where the host or its container lets nobody ask the clock.
+    "node_timex_sync_status": "HostClockUnsynchronised",
+    "node_timex_maxerror_seconds": "HostClockUnsynchronised",
+    # Only there while a component is ill.
+    'alloy_component_controller_running_components{job="alloy", health_type!="healthy"}': "AlloyComponentUnhealthy",
+}
+
+
+def main():
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    prometheus, patience = sys.argv[1].rstrip("/"), float(sys.argv[2] if len(sys.argv) == 3 else 0)
+
+    def ask(path, **parameters):
+        url = f"{prometheus}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return json.load(answer)["data"]
+
+    queries = [*dashboard_queries(ask), *rule_queries(ask)]
+    deadline = time.monotonic() + patience
+    failed = queries
+    while True:
+        failed = [(where, query) for where, query in failed if not gives_series(ask, query)]
+        if not failed or time.monotonic() > deadline:
+            break
+        time.sleep(5)
+    for where, query in failed:
+        print(f"✗ {where}: no series: {query}")
+    print(f"{len(queries) - len(failed)} passed, {len(failed)} failed")
+    sys.exit(1 if failed or not queries else 0)
+
+
+def gives_series(ask, query):
+    try:
+        return bool(ask("query", query=query)["result"])
+    except urllib.error.HTTPError as error:
+        print(f"  {json.load(error)['error']}")
+        return False
+
+
+def dashboard_queries(ask):
+    for path in sorted(DASHBOARDS.glob("*.json")):
+        board = json.loads(path.read_text())
+        values = {"__rate_interval": "1m", "__range": "30m"}
+        for variable in board["templating"]["list"]:
+            metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()
+            found = sorted({series[label] for series in ask("series", **{"match[]": metric})})
+            values[variable["name"]] = "|".join(map(re.escape, found)) or "no value"
+        asked = [(item["name"], item["expr"]) for item in board["annotations"]["list"]]
+        for panel in board["panels"]:
+            asked += [(panel["title"], target["expr"]) for target in panel.get("targets", [])]
+        for title, expr in asked:
+            if title not in RIGHTLY_EMPTY:
+                yield f"{board['title']}, {title}", re.sub(r"\$(\w+)", lambda match: values[match[1]], expr)
+
+
+def rule_queries(ask):
+    """What each rule reads, without its comparison, which a healthy host does not meet."""
+    for group in ask("rules")["groups"]:
+        for rule in group["rules"]:
+            if rule["health"] == "err":
+                raise SystemExit(f"rule {rule['name']}: {rule['lastError']}")
+            for selector in set(re.findall(r"\b[a-z_]+\{[^}]*\}", rule["query"])):
+                if selector.split("{")[0] not in RIGHTLY_EMPTY and spaced(selector) not in map(spaced, RIGHTLY_EMPTY):
+                    yield f"rule {rule['name']}", selector
+
+
+def spaced(selector):
+    """Prometheus prints selectors its own way: with the matchers sorted, and no space between them."""
+    name, _, matchers = selector.partition("{")
+    return name, sorted(part.strip() for part in matchers.rstrip("}").split(","))
+
+
+main()
