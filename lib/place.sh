@@ -91,9 +91,9 @@ as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs 
 check_configuration() {
   local output
   output=$(as_nobody "$(tree_of prometheus)/bin/promtool" check config "$STAGE/prometheus/prometheus.yml" 2>&1) ||
-    die "Prometheus refuses its configuration: $output" "correct the file in $ETC/prometheus"
+    die "Prometheus refuses its configuration: ${output//"$STAGE"/"$ETC"}" "correct that file"
   output=$(as_nobody "$(tree_of alloy)/bin/alloy" validate "$STAGE/alloy" 2>&1) ||
-    die "Alloy refuses its configuration: $output" "correct the file in $ETC/alloy"
+    die "Alloy refuses its configuration: ${output//"$STAGE"/"$ETC"}" "correct that file"
   rm -rf "$STAGE"
 }
 
