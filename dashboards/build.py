@@ -12,7 +12,7 @@ import json
 import pathlib
 import sys
 
-SOURCES = ["service"]
+SOURCES = ["service", "pipeline", "host"]
 TARGET = pathlib.Path(__file__).resolve().parent.parent / "etc/grafana/dashboards"
 
 

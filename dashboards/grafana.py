@@ -4,8 +4,6 @@ Plain dictionaries rather than Grafana's Foundation SDK: the few options we use 
 need nothing installed, and stay readable by Grafana 9.3 as well as 13.
 """
 
-import re
-
 DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
 
 # Grafana's schema version of 9.3; newer ones migrate it when they load it.
@@ -87,8 +85,9 @@ def row(title):
     return {"type": "row", "title": title, "collapsed": False, "panels": [], "_size": (24, 1)}
 
 
-def stat(title, description, unit, expr, steps=(), names=None, missing=None, decimals=None, **size):
-    """One number with its course behind it; `steps` colour it from a value on: [(None, GREEN), (1, RED)]."""
+def stat(title, description, unit, expr, legend="", steps=(), names=None, missing=None, decimals=None, **size):
+    """One number, or one for each series, with its course behind it. `steps` colour it from a value on:
+    [(None, GREEN), (1, RED)]; `names` gives values a text: {1: ("Up", GREEN)}."""
     defaults = {
         "unit": unit,
         "color": {"mode": "thresholds"},
@@ -107,11 +106,13 @@ def stat(title, description, unit, expr, steps=(), names=None, missing=None, dec
         "orientation": "auto",
         "textMode": "auto",
     }
-    return _panel("stat", title, description, {"": expr}, defaults, options, size, (4, 4))
+    return _panel("stat", title, description, {legend: expr}, defaults, options, size, (4, 4))
 
 
-def names(title, description, expr, legend, calm, **size):
-    """A coloured tile for each series, showing the name that its legend makes of its labels."""
+def firing_alerts(title, description, which="", **size):
+    """A red tile for each alert that fires, or a green one that says none."""
+    firing = f'sum by (alertname) (ALERTS{{alertstate="firing"{which}}})'
+    calm = 'label_replace(vector(0), "alertname", "none", "", "")'
     defaults = {
         "unit": "none",
         "color": {"mode": "thresholds"},
@@ -126,8 +127,8 @@ def names(title, description, expr, legend, calm, **size):
         "orientation": "auto",
         "textMode": "name",
     }
-    calm_expr = f'{expr} or on () label_replace(vector(0), "{_only_label(legend)}", "{calm}", "", "")'
-    panel = _panel("stat", title, description, {legend: calm_expr}, defaults, options, size, (24, 3))
+    queries = {"{{alertname}}": f"{firing} or on () {calm}"}
+    panel = _panel("stat", title, description, queries, defaults, options, size, (24, 3))
     # The state now, not the last one in the time range.
     panel["targets"][0].update({"instant": True, "range": False})
     return panel
@@ -170,6 +171,26 @@ def graph(title, description, unit, queries, stack=False, colors=None, limits=()
         for pattern, color in (colors or {}).items()
     ]
     return panel
+
+
+def timeline(title, description, queries, names, **size):
+    """A bar for each series, coloured by its state over time; `names` as for stat."""
+    defaults = {
+        "unit": "none",
+        "color": {"mode": "thresholds"},
+        "custom": {"fillOpacity": 70, "lineWidth": 0},
+        "thresholds": _thresholds([(None, TEXT)]),
+        "mappings": _value_names(names),
+    }
+    options = {
+        "alignValue": "left",
+        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False},
+        "mergeValues": True,
+        "rowHeight": 0.8,
+        "showValue": "never",
+        "tooltip": {"mode": "single", "sort": "none"},
+    }
+    return _panel("state-timeline", title, description, queries, defaults, options, size, (12, 8))
 
 
 def heatmap(title, description, unit, expr, **size):
@@ -250,6 +271,3 @@ def _value_names(names):
     }
     return [{"type": "value", "options": options}]
 
-
-def _only_label(legend):
-    return re.fullmatch(r"\{\{(\w+)\}\}", legend).group(1)

@@ -1,7 +1,7 @@
 """The home page: is the service up, how much does it do, how bad, how slow, and what does it use?"""
 
 from grafana import BLUE, GREEN, ORANGE, RED, YELLOW
-from grafana import annotation, dashboard, graph, heatmap, instances, names, row, stat
+from grafana import annotation, dashboard, firing_alerts, graph, heatmap, instances, row, stat
 
 OURS = 'job="metrics_service", instance=~"$instance"'
 # Alloy's own scrapes would drown the numbers of a quiet service.
@@ -77,13 +77,10 @@ DASHBOARD = dashboard(
             "s",
             f"time() - max(process_start_time_seconds{{{OURS}}})",
         ),
-        names(
+        firing_alerts(
             "Firing alerts",
             "What is wrong anywhere in the stack right now? What to do stands in each alert's description, "
             "at http://127.0.0.1:9090/alerts.",
-            'sum by (alertname) (ALERTS{alertstate="firing"})',
-            legend="{{alertname}}",
-            calm="none",
         ),
         row("Requests"),
         graph(

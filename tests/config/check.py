@@ -256,7 +256,7 @@ def queries_fit_any_time_range():
             for function, window in re.findall(r"\b(i?rate|increase)\([^\[\]]*\[([^\]]*)\]", expr):
                 if window != "$__rate_interval":
                     yield f"{where}: {function} over {window} instead of $__rate_interval"
-            for variable in set(re.findall(r"\$(\w+)", expr)) - {"__rate_interval", "__range"}:
+            for variable in set(re.findall(r"\$([a-zA-Z_]\w*)", expr)) - {"__rate_interval", "__range"}:
                 if variable not in variables(name):
                     yield f"{where}: ${variable} is no variable of the dashboard"
 

@@ -76,7 +76,7 @@ def dashboard_queries(ask):
             asked += [(panel["title"], target["expr"]) for target in panel.get("targets", [])]
         for title, expr in asked:
             if title not in RIGHTLY_EMPTY:
-                yield f"{board['title']}, {title}", re.sub(r"\$(\w+)", lambda match: values[match[1]], expr)
+                yield f"{board['title']}, {title}", re.sub(r"\$([a-zA-Z_]\w*)", lambda match: values[match[1]], expr)
 
 
 def rule_queries(ask):

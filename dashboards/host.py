@@ -1,0 +1,226 @@
+"""The machine below: has it CPU, memory, disk and network to spare?"""
+
+from grafana import BLUE, GREEN, ORANGE, RED, YELLOW
+from grafana import annotation, dashboard, firing_alerts, graph, instances, row, stat
+
+HOST = 'job="node", instance=~"$instance"'
+# What lies in memory or can't be written does not fill up.
+DISKS = f'{HOST}, fstype!~"tmpfs|ramfs|squashfs|iso9660|erofs"'
+BLOCK_DEVICES = f'{HOST}, device!~"loop.*|ram.*|sr.*"'
+
+USED_SPACE = f"1 - node_filesystem_avail_bytes{{{DISKS}}} / node_filesystem_size_bytes{{{DISKS}}}"
+USED_MEMORY = f"1 - node_memory_MemAvailable_bytes{{{HOST}}} / node_memory_MemTotal_bytes{{{HOST}}}"
+IDLE = f'{HOST}, mode="idle"'
+BUSY = f'{HOST}, mode!="idle"'
+CORES = f"count(node_cpu_seconds_total{{{IDLE}}})"
+
+
+def rate(metric, selector=HOST):
+    return f"rate({metric}{{{selector}}}[$__rate_interval])"
+
+
+def memory(name):
+    return f"node_memory_{name}_bytes{{{HOST}}}"
+
+
+DASHBOARD = dashboard(
+    uid="metrics-host",
+    title="Host",
+    description="Has the machine CPU, memory, disk and network to spare, and what runs out first?",
+    variables=[instances('up{job="node"}')],
+    annotations=[
+        annotation("Restarts", f"changes(node_boot_time_seconds{{{HOST}}}[1m]) > 0", "The host was started", BLUE),
+        annotation("Alerts", 'ALERTS{alertstate="firing", alertname=~"Host.*"}', "{{alertname}}", RED),
+    ],
+    panels=[
+        stat(
+            "CPU used",
+            "Is it busy? The share of all cores that is not idle.",
+            "percentunit",
+            f"1 - avg({rate('node_cpu_seconds_total', IDLE)})",
+            steps=[(None, GREEN), (0.8, YELLOW), (0.95, RED)],
+            decimals=0,
+        ),
+        stat(
+            "Load per core",
+            "Do tasks queue for the CPU or the disk? The load of five minutes over the cores; above 1 some wait.",
+            "short",
+            f"sum(node_load5{{{HOST}}}) / {CORES}",
+            steps=[(None, GREEN), (1, YELLOW), (2, RED)],
+            decimals=2,
+        ),
+        stat(
+            "Memory used",
+            "How much memory is taken for good? What the kernel could give back, such as caches, counts as free.",
+            "percentunit",
+            f"max({USED_MEMORY})",
+            steps=[(None, GREEN), (0.8, YELLOW), (0.9, RED)],
+            decimals=0,
+        ),
+        stat(
+            "Fullest disk",
+            "How full is the file system with the least room?",
+            "percentunit",
+            f"max({USED_SPACE})",
+            steps=[(None, GREEN), (0.8, YELLOW), (0.95, RED)],
+            decimals=0,
+        ),
+        stat(
+            "Out-of-memory kills",
+            "Has the kernel, or a unit's memory limit, killed a process since the host started?",
+            "short",
+            f"sum(node_vmstat_oom_kill{{{HOST}}})",
+            steps=[(None, GREEN), (1, ORANGE)],
+        ),
+        stat(
+            "Uptime",
+            "Since when does the host run?",
+            "s",
+            f"time() - max(node_boot_time_seconds{{{HOST}}})",
+        ),
+        firing_alerts(
+            "Firing alerts of the host",
+            "What is wrong with the host right now? What to do stands in each alert's description, at "
+            "http://127.0.0.1:9090/alerts.",
+            which=', alertname=~"Host.*"',
+        ),
+        row("CPU and memory"),
+        graph(
+            "CPU",
+            "What does the CPU do? All cores together are 100 %; steal is time that the hypervisor gave to others.",
+            "percentunit",
+            {"{{mode}}": f"avg by (mode) ({rate('node_cpu_seconds_total', BUSY)})"},
+            stack=True,
+            top=1,
+        ),
+        graph(
+            "Load",
+            "Do tasks queue? Tasks that run or wait, over one, five and fifteen minutes, beside the number of cores.",
+            "short",
+            {
+                "1 min": f"node_load1{{{HOST}}}",
+                "5 min": f"node_load5{{{HOST}}}",
+                "15 min": f"node_load15{{{HOST}}}",
+                "cores": CORES,
+            },
+            colors={"^cores$": RED},
+        ),
+        graph(
+            "Memory",
+            "Who has the memory? Caches are given back when programs need it; used memory is not.",
+            "bytes",
+            {
+                "used": f"{memory('MemTotal')} - {memory('MemFree')} - {memory('Buffers')}"
+                f" - {memory('Cached')} - {memory('SReclaimable')}",
+                "caches": f"{memory('Buffers')} + {memory('Cached')} + {memory('SReclaimable')}",
+                "free": memory("MemFree"),
+            },
+            stack=True,
+            colors={"^used$": ORANGE, "^caches$": BLUE, "^free$": GREEN},
+        ),
+        graph(
+            "Paging",
+            "Does the host read programs and data back from disk for want of memory? Swap, and faults that had to wait for "
+            "the disk; bursts at the start of a program are usual.",
+            "cps",
+            {
+                "major faults": rate("node_vmstat_pgmajfault"),
+                "pages swapped in": rate("node_vmstat_pswpin"),
+                "pages swapped out": rate("node_vmstat_pswpout"),
+            },
+        ),
+        graph(
+            "Pressure",
+            "How much of the time do tasks wait because something is short? The share of time in which at least one task "
+            "waited for CPU, disk or memory.",
+            "percentunit",
+            {
+                "CPU": rate("node_pressure_cpu_waiting_seconds_total"),
+                "disk": rate("node_pressure_io_waiting_seconds_total"),
+                "memory": rate("node_pressure_memory_waiting_seconds_total"),
+            },
+        ),
+        graph(
+            "Standstill",
+            "How much of the time does nothing get on? The share of time in which every task waited for disk or memory.",
+            "percentunit",
+            {
+                "disk": rate("node_pressure_io_stalled_seconds_total"),
+                "memory": rate("node_pressure_memory_stalled_seconds_total"),
+            },
+        ),
+        row("Disks"),
+        graph(
+            "Space used",
+            "Which file system runs full?",
+            "percentunit",
+            {"{{mountpoint}}": USED_SPACE},
+            top=1,
+            limits=[(0.95, RED)],
+        ),
+        graph(
+            "Space left in a day",
+            "Will there be room tomorrow? The pace of the last six hours drawn on for a day; at 0 the disk is full. "
+            "In the first hours of a host it takes a moment's pace for the day's.",
+            "bytes",
+            {"{{mountpoint}}": f"clamp_min(predict_linear(node_filesystem_avail_bytes{{{DISKS}}}[6h], 86400), 0)"},
+        ),
+        graph(
+            "Disk throughput",
+            "How much is read and written?",
+            "Bps",
+            {
+                "{{device}} read": rate("node_disk_read_bytes_total", BLOCK_DEVICES),
+                "{{device}} written": rate("node_disk_written_bytes_total", BLOCK_DEVICES),
+            },
+            width=8,
+        ),
+        graph(
+            "Disk busy",
+            "Is a disk the bottleneck? The share of time in which it had something to do; pressure says whether anybody waited.",
+            "percentunit",
+            {"{{device}}": rate("node_disk_io_time_seconds_total", BLOCK_DEVICES)},
+            top=1,
+            width=8,
+        ),
+        graph(
+            "Inodes used",
+            "Which file system runs out of inodes? Many small files can fill it while there is room.",
+            "percentunit",
+            {"{{mountpoint}}": f"1 - node_filesystem_files_free{{{DISKS}}} / (node_filesystem_files{{{DISKS}}} > 0)"},
+            top=1,
+            width=8,
+        ),
+        row("Network"),
+        graph(
+            "Traffic",
+            "How much comes and goes? The device lo is the stack talking to itself.",
+            "Bps",
+            {
+                "{{device}} in": rate("node_network_receive_bytes_total"),
+                "{{device}} out": rate("node_network_transmit_bytes_total"),
+            },
+            width=8,
+        ),
+        graph(
+            "Errors and drops",
+            "Does the network lose packets? Anything but 0 for long is worth a look.",
+            "pps",
+            {
+                "{{device}} in": f"{rate('node_network_receive_errs_total')} + {rate('node_network_receive_drop_total')}",
+                "{{device}} out": f"{rate('node_network_transmit_errs_total')} + {rate('node_network_transmit_drop_total')}",
+            },
+            width=8,
+        ),
+        graph(
+            "TCP connections",
+            "How many connections are open, and do they pile up?",
+            "short",
+            {
+                "established": f"node_netstat_Tcp_CurrEstab{{{HOST}}}",
+                "closed, waiting": f"node_sockstat_TCP_tw{{{HOST}}}",
+            },
+            width=8,
+        ),
+    ],
+)
