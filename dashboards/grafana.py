@@ -270,4 +270,3 @@ def _value_names(names):
         for index, (value, (text, color)) in enumerate(names.items())
     }
     return [{"type": "value", "options": options}]
-

@@ -266,11 +266,7 @@ DASHBOARD = dashboard(
             "Queries",
             "How much is asked of Prometheus? Dashboards and rules together.",
             "reqps",
-            {
-                "queries": rate(
-                    "prometheus_engine_query_duration_seconds_count", f'{PROMETHEUS}, slice="inner_eval"'
-                )
-            },
+            {"queries": rate("prometheus_engine_query_duration_seconds_count", f'{PROMETHEUS}, slice="inner_eval"')},
             width=8,
         ),
         graph(

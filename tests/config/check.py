@@ -28,7 +28,7 @@ ALLOY = [ETC / "alloy/config.alloy", ETC / "alloy/outputs.alloy"]
 def alloy_blocks_are_balanced():
     text = ALLOY[1].read_text()
     in_use = re.sub(r'^//(?: (?=[a-z_.]+ "|\t|\})|$)', "", text, flags=re.M)
-    if in_use.count("prometheus.remote_write \"") < 2:
+    if in_use.count('prometheus.remote_write "') < 2:
         yield "outputs.alloy: the commented example of a second receiver is gone"
     for path, text in [*alloy_texts(), (ALLOY[1], in_use)]:
         depth = 0
