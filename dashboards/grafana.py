@@ -70,6 +70,7 @@ def instances(of):
 
 
 def annotation(name, expr, title, color):
+    """A mark on all panels for the time in which a query has a result."""
     return {
         "name": name,
         "datasource": DATASOURCE,
@@ -85,9 +86,11 @@ def row(title):
     return {"type": "row", "title": title, "collapsed": False, "panels": [], "_size": (24, 1)}
 
 
-def stat(title, description, unit, expr, legend="", steps=(), names=None, missing=None, decimals=None, **size):
+def stat(
+    title, description, unit, expr, legend="", steps=(), names=None, missing=None, decimals=None, show="auto", **size
+):
     """One number, or one for each series, with its course behind it. `steps` colour it from a value on:
-    [(None, GREEN), (1, RED)]; `names` gives values a text: {1: ("Up", GREEN)}."""
+    [(None, GREEN), (1, RED)]; `names` gives values a text: {1: ("Up", GREEN)}; `show="name"` shows the legend only."""
     defaults = {
         "unit": unit,
         "color": {"mode": "thresholds"},
@@ -101,10 +104,10 @@ def stat(title, description, unit, expr, legend="", steps=(), names=None, missin
     options = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "colorMode": "value",
-        "graphMode": "none" if names else "area",
+        "graphMode": "none" if names or show == "name" else "area",
         "justifyMode": "auto",
         "orientation": "auto",
-        "textMode": "auto",
+        "textMode": show,
     }
     return _panel("stat", title, description, {legend: expr}, defaults, options, size, (4, 4))
 

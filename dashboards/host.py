@@ -29,7 +29,7 @@ DASHBOARD = dashboard(
     description="Has the machine CPU, memory, disk and network to spare, and what runs out first?",
     variables=[instances('up{job="node"}')],
     annotations=[
-        annotation("Restarts", f"changes(node_boot_time_seconds{{{HOST}}}[1m]) > 0", "The host was started", BLUE),
+        annotation("Restarts", f"time() - node_boot_time_seconds{{{HOST}}} < 60", "The host was started", BLUE),
         annotation("Alerts", 'ALERTS{alertstate="firing", alertname=~"Host.*"}', "{{alertname}}", RED),
     ],
     panels=[

@@ -34,7 +34,7 @@ DASHBOARD = dashboard(
     annotations=[
         annotation(
             "Restarts",
-            f"changes(process_start_time_seconds{{{SERVERS}}}[1m]) > 0",
+            f"time() - process_start_time_seconds{{{SERVERS}}} < 60",
             "{{job}} was restarted",
             BLUE,
         ),

@@ -26,7 +26,7 @@ DASHBOARD = dashboard(
     annotations=[
         annotation(
             "Restarts",
-            f"changes(process_start_time_seconds{{{OURS}}}[1m]) > 0",
+            f"time() - process_start_time_seconds{{{OURS}}} < 60",
             "The service was restarted",
             BLUE,
         ),
@@ -81,6 +81,16 @@ DASHBOARD = dashboard(
             "Firing alerts",
             "What is wrong anywhere in the stack right now? What to do stands in each alert's description, "
             "at http://127.0.0.1:9090/alerts.",
+            width=20,
+        ),
+        stat(
+            "Version",
+            "Which version of the service runs?",
+            "none",
+            f"max by (version) (metrics_service_build_info{{{OURS}}})",
+            legend="{{version}}",
+            show="name",
+            height=3,
         ),
         row("Requests"),
         graph(
