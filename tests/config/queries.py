@@ -85,7 +85,7 @@ def rule_queries(ask):
         for rule in group["rules"]:
             if rule["health"] == "err":
                 raise SystemExit(f"rule {rule['name']}: {rule['lastError']}")
-            for selector in set(re.findall(r"\b[a-z_]+\{[^}]*\}", rule["query"])):
+            for selector in set(re.findall(r"\b[a-zA-Z_]\w*\{[^}]*\}", rule["query"])):
                 if selector.split("{")[0] not in RIGHTLY_EMPTY and spaced(selector) not in map(spaced, RIGHTLY_EMPTY):
                     yield f"rule {rule['name']}", selector
 
