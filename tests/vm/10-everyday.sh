@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# A minimal Debian 13, and what a person does with the stack from the first day to the last.
+. "$(dirname "$0")/lib/scenario.sh"
+. "$VM_DIR/lib/stack.sh"
+
+# The seed's way to verify the pipeline: the service, Alloy's UI, Prometheus, Grafana.
+can_be_checked_by_hand() {
+  contains "$(get 8000/health)" '{"status":"ok"}'
+  contains "$(get 8000/metrics)" 'http_requests_total{'
+  contains "$(get 3000/)" Alloy
+  lacks "$(get 3000/api/v0/web/components | grep -o '"state":"[^"]*"' | grep -v healthy || :)" state
+  equal "targets that are up" "$(get 9090/api/v1/query --get --data-urlencode 'query=up == 1' | grep -o '"job":"[^"]*"' | sort -u | tr '\n' ' ')" \
+    '"job":"alloy" "job":"grafana" "job":"metrics_service" "job":"node" "job":"prometheus" '
+  contains "$(get 3001/login)" Grafana
+  contains "$(grafana admin:admin api/ds/query --json '{"from":"now-5m","to":"now","queries":[{"refId":"A","datasource":{"uid":"prometheus"},"expr":"up","instant":true}]}')" \
+    '"job":"metrics_service"'
+}
+
+grafana() { get "3001/$2" --user "$1" "${@:3}"; }
+
+requests_become_samples() {
+  local i before
+  before=$(counted)
+  for i in {1..10}; do get 8000/simulate-load >/dev/null; done
+  equal "the service's own count" "$(counted)" $((before + 10))
+  eventually 60 query_is 'sum(http_requests_total{job="metrics_service",endpoint="/simulate-load"})' $((before + 10))
+}
+counted() { get 8000/metrics | awk '/^http_requests_total\{.*"\/simulate-load"/ { sum += $NF } END { print sum }'; }
+
+anyone_may_verify() {
+  # From here on the run in question is a person's who is not root.
+  contains "$(vm setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh")" ", 0 ✗"
+}
+
+takes_in_another_application() {
+  vm systemd-run --quiet --unit=application "$SERVICE" --listen 127.0.0.1:8100
+  vm sh -c 'printf -- "- targets: [127.0.0.1:8100]\n  labels: {job: application}\n" >/etc/metrics-stack/targets.d/application.yml'
+  eventually 60 query_is 'up{job="application"}' 1
+  equal "instance" "$(query 'count(up{job="application",instance="127.0.0.1:8100"})')" 1
+  vm rm /etc/metrics-stack/targets.d/application.yml
+  eventually 60 query_is 'count(up{job="application"}) or vector(0)' 0
+  vm systemctl stop application
+}
+
+target_acts_on_all() {
+  local port
+  vm systemctl stop metrics-stack.target
+  # systemctl waits for the target alone.
+  eventually 30 is_all_off
+  for port in "${PORTS[@]}"; do lacks "$(listening)" "127.0.0.1:$port"; done
+  vm systemctl start metrics-stack.target
+  eventually 60 verify --quick
+}
+
+is_all_off() { [[ -z $(vm systemctl list-units --no-legend --state=active,activating,deactivating 'metrics-*') ]]; }
+
+keeps_what_a_person_changed() {
+  local before drop_in=/etc/systemd/system/metrics-grafana.service.d/person.conf
+  vm mkdir -p "${drop_in%/*}"
+  vm sh -c "printf '[Service]\nNice=5\n' >$drop_in"
+  vm sed -i 's/15d/6d/' /etc/metrics-stack/prometheus/retention.env
+  vm systemctl daemon-reload
+  vm systemctl restart metrics-prometheus metrics-grafana
+  eventually 30 verify --quick
+  before=$(invocations)
+  install
+  equal "invocations" "$(invocations)" "$before"
+  contains "$(vm cat "$drop_in")" Nice=5
+  contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.time":"6d"'
+}
+
+lays_news_beside_an_edit() {
+  vm sh -c "echo '# news' >>$CHECKOUT/etc/prometheus/retention.env"
+  install
+  contains "$(vm cat /etc/metrics-stack/prometheus/retention.env)" 6d
+  contains "$(vm cat /etc/metrics-stack/prometheus/retention.env.new)" '# news'
+}
+
+grafana_password_is_a_persons() {
+  grafana admin:admin api/user/password --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
+  vm systemctl restart metrics-grafana
+  keep verify verify
+  contains "$(<"$NOTES/verify")" "- Grafana's data source and dashboards"
+  contains "$(<"$NOTES/verify")" "password has been changed"
+  vm sh -c 'umask 077 && echo "admin:a long one" >/root/login'
+  keep verify verify --grafana-login /root/login
+  contains "$(<"$NOTES/verify")" "✓ Grafana answers a query"
+  # Nobody is locked out by all this.
+  grafana "admin:a long one" api/datasources >/dev/null
+}
+
+lives_beside_debians_prometheus() {
+  local before
+  before=$(invocations)
+  # Debian's own can't start, as the port is taken; that is its affair.
+  vm sh -c 'DEBIAN_FRONTEND=noninteractive dpkg --install /usr/src/debs/*.deb'
+  equal "Debian's unit" "$(vm systemctl show --property LoadState --value prometheus.service)" loaded
+  verify --quick
+  vm dpkg --purge prometheus
+  verify --quick
+  equal "invocations" "$(invocations)" "$before"
+}
+
+uninstall_keeps_data() {
+  local port
+  samples_of 'up{job="metrics_service"}[1h]' | head -n 1 >"$NOTES/first-sample"
+  keep uninstall uninstall
+  contains "$(<"$NOTES/uninstall")" "kept: data in /var/lib/metrics-stack"
+  contains "$(<"$NOTES/uninstall")" "kept: configuration in /etc/metrics-stack"
+  for port in "${PORTS[@]}"; do lacks "$(listening)" "127.0.0.1:$port"; done
+  equal "programs and unit files" "$(vm find /opt /etc/systemd/system -name '*metrics-*' ! -name '*.d')" ""
+  contains "$(vm cat /etc/metrics-stack/prometheus/retention.env)" 6d
+}
+
+comes_back_with_its_data() {
+  contains "$(uninstall)" "not installed"
+  keep install install
+  contains "$(<"$NOTES/install")" ", 0 ✗"
+  equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | head -n 1)" "$(<"$NOTES/first-sample")"
+  contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.time":"6d"'
+}
+
+boot trixie
+test "a minimal Debian 13 gets a verified stack" installs_verified
+test "every port of the table, and nothing beyond the loopback" listens_as_designed
+test "every unit of the table, now and at the next boot" units_are_up
+test "exposure of the units" is_hardened
+test "a second install changes nothing" second_install_changes_nothing
+test "service, Alloy's UI, Prometheus and Grafana answer by hand" can_be_checked_by_hand
+test "ten requests become samples" requests_become_samples
+test "anyone may verify, without root" anyone_may_verify
+test "an application is taken in by a file, and let go" takes_in_another_application
+test "the target stops and starts all" target_acts_on_all
+test "a person's drop-in and edited configuration stay" keeps_what_a_person_changed
+test "what is shipped anew lies beside an edited file" lays_news_beside_an_edit
+test "a Grafana password changed by hand" grafana_password_is_a_persons
+test "Debian's own Prometheus comes and goes beside it" lives_beside_debians_prometheus
+test "uninstall keeps data and edited configuration" uninstall_keeps_data
+test "a later install goes on with them" comes_back_with_its_data

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Restarts, an outage and a reboot: nothing is lost.
+. "$(dirname "$0")/lib/scenario.sh"
+. "$VM_DIR/lib/stack.sh"
+
+outage_loses_no_sample() {
+  local start end
+  start=$(vm date +%s)
+  vm systemctl stop metrics-prometheus
+  sleep 75
+  vm systemctl start metrics-prometheus
+  end=$(vm date +%s)
+  eventually 90 has_no_gap "$start" "$end"
+  measured "longest gap $(longest_gap "$start" "$end") s"
+}
+
+# Samples come each 15 s; where one is missing there are 30.
+has_no_gap() { local gap && gap=$(longest_gap "$@") && ((gap > 0 && gap < 25)); }
+# longest_gap START END: between neighbouring samples from before START to after END, or 0 as long as they are not all there.
+longest_gap() {
+  samples_of 'up{job="metrics_service"}[10m]' | awk -v start="$1" -v end="$2" '
+    last && $1 - last > longest { longest = $1 - last }
+    { if (!last) first = $1; last = $1 }
+    END { print (first <= start && last >= end) ? longest : 0 }'
+}
+
+survives_a_reboot() {
+  local first
+  first=$(samples_of 'up{job="metrics_service"}[1h]' | head -n 1)
+  reboot
+  eventually 60 verify --quick
+  units_are_up
+  listens_as_designed
+  keep verify verify
+  contains "$(tail -n 1 "$NOTES/verify")" ", 0 ✗"
+  equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | head -n 1)" "$first"
+}
+
+boot trixie
+test "install" installs_verified
+test "20 restarts of the service under load fail no request" restarts_lose_no_request
+test "75 s without Prometheus lose no sample" outage_loses_no_sample
+test "after a reboot all is back, and the data is there" survives_a_reboot

@@ -1,0 +1,36 @@
+# Debian images, made by mmdebstrap from the mirror that this host's apt uses, with its settings for proxies.
+# shellcheck shell=bash
+
+# NAME: SUITE PACKAGE...; `bare` has nothing that install.sh may need.
+declare -A IMAGES=(
+  [trixie]='trixie curl unzip'
+  [bookworm]='bookworm curl unzip'
+  [bare]='trixie'
+)
+
+# image NAME: its folder.
+image() {
+  # shellcheck disable=SC2086  # the packages are words
+  echo "$CACHE/image-$1-$(key "$VM_DIR/lib/images.sh" "$VM_DIR/lib/image-hook" ${IMAGES[$1]} "$(mirror)" "$(apt_settings)")"
+}
+
+build_image() {
+  local folder suite packages mirror
+  folder=$(image "$1")
+  [[ ! -d $folder ]] || return 0
+  rm -rf "$CACHE/image-$1"-*
+  read -r suite packages <<<"${IMAGES[$1]}"
+  mirror=$(mirror)
+  local options=()
+  while read -r setting; do options+=(--aptopt="$setting"); done < <(apt_settings)
+  mmdebstrap --quiet --variant=minbase --include="systemd,systemd-sysv,dbus${packages:+,${packages// /,}}" "${options[@]}" \
+    --setup-hook="$VM_DIR/lib/image-hook" --customize-hook="$VM_DIR/lib/image-hook" \
+    "$suite" "$folder.part" ${mirror:+"$mirror"}
+  mv "$folder.part" "$folder"
+}
+
+# The first Debian mirror of this host; without one, mmdebstrap's own default.
+# shellcheck disable=SC2016  # apt's own placeholders
+mirror() { apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' | awk '$1 == "Debian" { print $2; exit }'; }
+
+apt_settings() { apt-config dump | grep -E '^Acquire::(https?|Check-[A-Za-z-]+|Retries)(::[^ ]*)? "[^"]' || :; }

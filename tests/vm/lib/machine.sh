@@ -1,0 +1,60 @@
+# A container with systemd as PID 1, booted from an image through an overlay that is thrown away.
+# shellcheck shell=bash
+
+# boot IMAGE [OPTION-OF-NSPAWN...]: without options the container has a loopback of its own and no other network.
+boot() {
+  IMAGE=$1 NSPAWN=("${@:2}")
+  ((${#NSPAWN[@]} > 0)) || NSPAWN=(--private-network)
+  DISK=$(mktemp -d "$WORK/machine.XXXXXX")
+  mkdir "$DISK"/{root,upper,work}
+  if ! mount -t overlay overlay -o "lowerdir=$WORK/payload:$(image "$IMAGE"),upperdir=$DISK/upper,workdir=$DISK/work" "$DISK/root" 2>/dev/null; then
+    cp -a "$(image "$IMAGE")/." "$WORK/payload/." "$DISK/root"
+  fi
+  power_on
+}
+
+power_on() {
+  (
+    enter_control_group "${DISK##*/}"
+    # The containers get control groups of version 2 even where the host mixes versions: systemd 257 and later need them.
+    SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec systemd-nspawn --quiet --directory="$DISK/root" --machine="vm-${IMAGE//./-}" --boot \
+      --register=no --keep-unit --link-journal=no --timezone=off "${NSPAWN[@]}"
+  ) </dev/null >>"$DISK/console" 2>&1 &
+  # In a file, as tests run in subshells and may boot the machine again.
+  echo $! >"$DISK/nspawn"
+  eventually 60 is_booted || { tail -n 40 "$DISK/console" && return 1; }
+}
+
+nspawn() { cat "$DISK/nspawn"; }
+# The container's PID 1 is nspawn's only child.
+leader() { tr -d ' ' <"/proc/$(nspawn)/task/$(nspawn)/children"; }
+is_booted() { [[ $(vm systemctl is-system-running 2>/dev/null) =~ ^(running|degraded)$ ]]; }
+
+# give_network: the internet as this host has it, through a process of this host; the container's ports stay its own.
+give_network() {
+  slirp4netns --configure --mtu=65520 --disable-host-loopback "$(leader)" tap0 >>"$DISK/network" 2>&1 &
+  vm sh -c 'echo nameserver 10.0.2.3 >/etc/resolv.conf'
+}
+
+# vm COMMAND...: in the container, as root, with nothing of this host's environment.
+vm() {
+  nsenter --target "$(leader)" --mount --uts --ipc --net --pid --cgroup \
+    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb "$@"
+}
+
+# on_network COMMAND...: a program of this host on the container's network.
+on_network() { nsenter --target "$(leader)" --net "$@"; }
+
+reboot() {
+  vm systemctl reboot
+  # With --keep-unit it is left to us to start nspawn again.
+  eventually 60 is_gone "$(nspawn)"
+  power_on
+}
+
+power_off() {
+  is_gone "$(nspawn)" || kill -KILL "$(leader)"
+  eventually 30 is_gone "$(nspawn)"
+}
+
+is_gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status"; }

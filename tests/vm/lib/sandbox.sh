@@ -1,0 +1,51 @@
+# A sandbox for everything that a run starts and mounts: mount and PID namespaces that the kernel takes down with their first
+# process, so nothing stays behind however a run ends.
+# shellcheck shell=bash
+
+# in_sandbox COMMAND...: runs it with WORK, a folder for the run, and CGROUP, a name for the run's control groups.
+in_sandbox() {
+  mkdir -p "$CACHE"
+  WORK=$(mktemp -d "$CACHE/run.XXXXXX")
+  CGROUP=metrics-stack-tests-$$
+  export WORK CGROUP
+  local scope=()
+  # On a host with systemd, control groups of one's own belong into a scope that it delegates.
+  [[ ! -d /run/systemd/system ]] || scope=(systemd-run --quiet --scope --collect --property=Delegate=yes)
+  trap leave_sandbox EXIT
+  trap 'exit 130' INT TERM HUP
+  "${scope[@]}" unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$@" &
+  SANDBOX=$!
+  wait "$SANDBOX"
+}
+
+leave_sandbox() {
+  local folder
+  trap '' INT TERM HUP
+  kill -KILL "$SANDBOX" 2>/dev/null || :
+  wait "$SANDBOX" 2>/dev/null || :
+  for folder in $(control_groups); do
+    [[ ! -d $folder ]] || find "$folder" -depth -type d -exec rmdir {} + 2>/dev/null || :
+  done
+  rm -rf "$WORK"
+}
+
+# The folders of the run's control groups: in the one hierarchy of version 2, or in both of a host that mixes versions.
+control_groups() {
+  local id controllers path
+  while IFS=: read -r id controllers path; do
+    path=${path%/}/$CGROUP
+    case $id:$controllers in
+    0:) if [[ -e /sys/fs/cgroup/cgroup.procs ]]; then echo "/sys/fs/cgroup$path"; else echo "/sys/fs/cgroup/unified$path"; fi ;;
+    *:name=systemd) echo "/sys/fs/cgroup/systemd$path" ;;
+    esac
+  done </proc/self/cgroup
+}
+
+# enter_control_group NAME: containers that share one would take each other's for their own.
+enter_control_group() {
+  local folder
+  for folder in $(control_groups); do
+    mkdir -p "$folder/$1"
+    echo "$BASHPID" >"$folder/$1/cgroup.procs"
+  done
+}

@@ -1,0 +1,69 @@
+# What must hold of an installed stack, whatever Debian it is on.
+# shellcheck shell=bash
+
+readonly SERVICES=(metrics-service metrics-alloy metrics-alloy-ui metrics-prometheus metrics-grafana)
+readonly UNITS=(metrics-stack.target metrics-service.socket metrics-alloy-ui.socket "${SERVICES[@]/%/.service}")
+
+installs_verified() {
+  local start=$SECONDS
+  keep install install
+  at_most "the whole install in seconds" $((SECONDS - start)) 60
+  measured "up and verified in $((SECONDS - start)) s"
+  contains "$(tail -n 1 "$NOTES/install")" ", 0 ✗"
+  contains "$(<"$NOTES/install")" "✓ 10 requests to /simulate-load arrive as samples"
+  contains "$(<"$NOTES/install")" "✓ Grafana answers a query"
+}
+
+listens_as_designed() {
+  local port
+  for port in "${PORTS[@]}"; do contains "$(listening)" "127.0.0.1:$port"; done
+  equal "addresses beyond the loopback" "$(listening | grep -v -E '^(127\.|\[::1\])' || :)" ""
+}
+
+units_are_up() {
+  local unit
+  for unit in "${UNITS[@]}"; do
+    equal "$unit" "$(vm systemctl is-active "$unit" || :) $(vm systemctl is-enabled "$unit" || :)" "active enabled"
+  done
+}
+
+is_hardened() {
+  local service bar exposure
+  for service in "${SERVICES[@]}"; do
+    bar=1.6
+    [[ $service != metrics-alloy ]] || bar=2.0
+    exposure=$(vm systemd-analyze security --no-pager "$service.service" | sed -n 's/.*exposure level for .*: \([0-9.]*\) .*/\1/p')
+    at_most "exposure of $service" "${exposure:-unknown}" "$bar"
+    measured "${service#metrics-} $exposure"
+  done
+}
+
+second_install_changes_nothing() {
+  local before files start=$SECONDS
+  before=$(invocations) files=$(installed_files)
+  install
+  at_most "the second install in seconds" $((SECONDS - start)) 5
+  equal "invocations" "$(invocations)" "$before"
+  equal "files" "$(installed_files)" "$files"
+}
+installed_files() { vm find /opt/metrics-stack /etc/metrics-stack /etc/systemd/system -printf '%p %i %T@ %s\n' | sort; }
+
+# Restarts of the service while eight clients ask it for something, each time on a new connection.
+restarts_lose_no_request() {
+  local load i
+  vm rm -f /tmp/stop
+  vm "$HELPERS/load" 127.0.0.1:8000 / /tmp/stop >"$NOTES/load" 2>&1 &
+  load=$!
+  for ((i = 0; i < 20; i++)); do vm systemctl restart metrics-service.service && sleep 0.2; done
+  vm touch /tmp/stop
+  wait "$load"
+  cat "$NOTES/load"
+  contains "$(<"$NOTES/load")" " answered, 0 failed"
+  at_most "requests that a load must at least have made" 500 "$(cut -d' ' -f1 "$NOTES/load")"
+  measured "$(<"$NOTES/load")"
+}
+
+purge_leaves_no_trace() {
+  keep purge uninstall --purge
+  same_traces "$1"
+}

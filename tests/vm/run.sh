@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Tests the stack in throwaway Debian containers with systemd as PID 1. Needs root, on Debian 12 or newer, and no cache.
+#
+#   tests/vm/run.sh           every scenario
+#   tests/vm/run.sh NAME...   some of them, e.g. everyday; --list names them
+#
+# ARCHIVES=DIR takes the archives of a folder and its versions.conf instead of stand-ins for Alloy and Grafana.
+# Exit status: 0 when all passed, 1 when not, 2 for a wrong call.
+
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$VM_DIR/lib/host.sh"
+. "$VM_DIR/lib/sandbox.sh"
+. "$VM_DIR/lib/images.sh"
+. "$VM_DIR/lib/archives.sh"
+
+# Two cores run two containers; the longest scenario is started first.
+readonly AT_ONCE=2
+
+main() {
+  local names=("$@") name status=0
+  if [[ ${1-} == --list ]]; then scenarios && exit; fi
+  ((${#names[@]} > 0)) || mapfile -t names < <(scenarios)
+  for name in "${names[@]}"; do
+    compgen -G "$VM_DIR/[0-9][0-9]-$name.sh" >/dev/null || { echo "error: no scenario $name; --list names them" >&2 && exit 2; }
+  done
+  local why
+  if ! why=$(host_can_boot); then skip_all "$why"; fi
+  install_host_tools
+  in_sandbox "$0" --in-sandbox "${names[@]}" || status=$?
+  local passed failed
+  passed=$(grep -c '^ok' "$WORK/results" || :) failed=$(grep -c '^FAIL' "$WORK/results" || :)
+  # A run that broke off has not passed, whatever it counted.
+  if ((status != 0 && failed == 0)); then failed=1; fi
+  echo "$passed passed, $failed failed"
+  ((failed == 0))
+}
+
+scenarios() { for file in "$VM_DIR"/[0-9][0-9]-*.sh; do basename "$file" .sh | cut -c4-; done; }
+
+skip_all() {
+  local count
+  count=$(scenarios | wc -l)
+  printf '\n*** NOT TESTED: the stack in containers. %s ***\n\n0 passed, 0 failed, %s skipped\n' "$1" "$count"
+  # In CI, what can't be tested must not look tested.
+  [[ ${CI-} != true ]] && exit 0
+  exit 1
+}
+
+inside() {
+  local name start=$SECONDS
+  touch "$WORK/results"
+  prepare "$@"
+  say "prepared in $((SECONDS - start)) s"
+  for name in "$@"; do
+    while (($(jobs -rp | wc -l) >= AT_ONCE)); do wait -n || :; done
+    scenario "$name" &
+  done
+  wait
+  ! grep -q '^FAIL' "$WORK/results"
+}
+
+# A scenario that ends early must not go unnoticed.
+scenario() {
+  bash "$VM_DIR"/[0-9][0-9]-"$1".sh </dev/null || { printf 'FAIL %s: the scenario broke off\n' "$1" && echo FAIL >>"$WORK/results"; }
+}
+
+# Images, programs and archives, as far as no earlier run has left them; one run at a time builds.
+prepare() {
+  exec 8>"$CACHE/lock"
+  flock 8
+  local name builds=()
+  fetch_debian &
+  builds+=($!)
+  build_programs &
+  builds+=($!)
+  for name in "${!IMAGES[@]}"; do
+    build_image "$name" &
+    builds+=($!)
+  done
+  for build in "${builds[@]}"; do wait "$build"; done
+  fetch_debian
+  pack_archives
+  flock -u 8
+  lay_payload
+}
+
+if [[ ${1-} == --in-sandbox ]]; then inside "${@:2}"; else main "$@"; fi
