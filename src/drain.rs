@@ -66,9 +66,6 @@ pub fn drain(listener: &TcpListener, shared: &Shared, workers: &[JoinHandle<()>]
     phase.stopped.store(true, Ordering::Release);
     workers.iter().for_each(|_| shared.server.unblock());
     complete &= until(deadline, || workers.iter().all(JoinHandle::is_finished) && shared.pool.is_idle());
-
-    // The flag is the socket's, not this process's: systemd gives the same socket to the next process.
-    let _ = listener.set_nonblocking(false);
     if !complete {
         log::warning(&format!("left requests unanswered that took longer than {} s", LIMIT.as_secs()));
     }

@@ -62,7 +62,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 fn prepare(listener: &TcpListener) -> io::Result<()> {
     // Connections inherit it: without it, answers above the write buffer stall 40 ms (Nagle with delayed ACK).
     socket::setsockopt(listener, sockopt::TcpNoDelay, &true)?;
-    // A predecessor that was killed while it drained leaves the shared socket non-blocking.
+    // A predecessor that drained has left the shared socket non-blocking.
     listener.set_nonblocking(false)
 }
 

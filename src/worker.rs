@@ -48,8 +48,7 @@ pub fn work(shared: &Shared) {
     while !shared.phase.has_stopped() {
         match shared.server.recv() {
             Ok(request) => take(shared, &mut known, request),
-            Err(_) if shared.phase.has_stopped() => return,
-            // The accept loop has ended: as it should when the server drains, by a failure otherwise.
+            // The accept loop has ended: as it should where the server drains, by a failure otherwise.
             Err(error) => {
                 shared.phase.accept_has_ended();
                 if !shared.phase.is_draining() {

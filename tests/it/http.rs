@@ -1,7 +1,7 @@
 //! A plain HTTP client: it sends what it is told and shows what came back.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long a test waits for anything before it fails; no test measures time.
@@ -72,6 +72,11 @@ impl Client {
         let mut rest = String::new();
         self.0.read_to_string(&mut rest).unwrap();
         rest
+    }
+
+    /// Closes the connection in both directions.
+    pub fn hang_up(&self) {
+        self.0.get_ref().shutdown(Shutdown::Both).unwrap();
     }
 
     fn line(&mut self) -> Option<String> {

@@ -74,6 +74,7 @@ impl Service {
 
     /// Waits for the end: how it ended, and what it has said since its start.
     pub fn end(mut self) -> (ExitStatus, String) {
+        wait_until("the end of the service", || self.child.try_wait().unwrap().is_some());
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap(), said)

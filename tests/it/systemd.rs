@@ -27,7 +27,7 @@ fn a_listening_socket_on_descriptor_0_is_used() {
 }
 
 #[test]
-fn a_socket_that_a_killed_process_left_non_blocking_is_used() {
+fn a_socket_that_a_drained_process_left_non_blocking_is_used() {
     let listener = listener();
     listener.set_nonblocking(true).unwrap();
     let service = Service::inherit(&listener);
