@@ -4,7 +4,8 @@
 tools() {
   local packages=()
   has curl || packages+=(curl)
-  [[ -n $FROM ]] || [[ -e /etc/ssl/certs/ca-certificates.crt || -e /etc/pki/tls/cert.pem ]] || packages+=(ca-certificates)
+  # Both the archives and the crates that the service is built from come over HTTPS.
+  [[ -n $FROM && -n $SERVICE_BINARY ]] || [[ -e /etc/ssl/certs/ca-certificates.crt || -e /etc/pki/tls/cert.pem ]] || packages+=(ca-certificates)
   has unzip || has python3 || ! is_missing alloy || packages+=(unzip)
   if [[ -z $SERVICE_BINARY ]] && ! rust_is_new_enough; then
     package_has_rust || no_rust
