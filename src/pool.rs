@@ -72,6 +72,8 @@ fn work(queue: &Mutex<Receiver<(Slot, Job)>>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -85,11 +87,15 @@ mod tests {
         }
         assert!(pool.reserve().is_none());
         finish.send(()).unwrap();
-        while pool.reserve().is_none() {
-            thread::yield_now();
-        }
+        wait_until(|| pool.reserve().is_some());
         finish.send(()).unwrap();
-        while !pool.is_idle() {
+        wait_until(|| pool.is_idle());
+    }
+
+    fn wait_until(condition: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < Duration::from_secs(60), "waited in vain");
             thread::yield_now();
         }
     }

@@ -67,3 +67,39 @@ pub fn feed_watchdog(probe: Arc<Probe>, phase: Arc<Phase>) -> io::Result<()> {
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Asks a server that reads the request and then says this.
+    fn ask_one_that_says(answer: &'static str) -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let probe = Probe::new(listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; REQUEST.len()]).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let result = probe.ask(Duration::from_secs(60));
+        server.join().unwrap();
+        result
+    }
+
+    #[test]
+    fn only_an_answer_that_is_200_will_do() {
+        assert!(ask_one_that_says("HTTP/1.1 200 OK\r\n\r\n").is_ok());
+        assert!(ask_one_that_says("HTTP/1.1 500 Internal Server Error\r\n\r\n").is_err());
+        assert!(ask_one_that_says("").is_err());
+    }
+
+    #[test]
+    fn a_connection_without_an_answer_will_not_do() {
+        // The kernel connects; nobody accepts.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let probe = Probe::new(listener.local_addr().unwrap());
+        assert!(probe.ask(Duration::from_millis(50)).is_err());
+    }
+}
