@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # A minimal Debian 13, and what a person does with the stack from the first day to the last.
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$VM_DIR/lib/stack.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Restarts, an outage and a reboot: nothing is lost.
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$VM_DIR/lib/stack.sh"
 

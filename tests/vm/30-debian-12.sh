@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The same on a minimal Debian 12, whose systemd is older, and no trace of it after a purge.
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$VM_DIR/lib/stack.sh"
 

@@ -7,8 +7,9 @@
 # ARCHIVES=DIR takes the archives of a folder and its versions.conf instead of stand-ins for Alloy and Grafana.
 # Exit status: 0 when all passed, 1 when not, 2 for a wrong call.
 
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/words.sh"
 . "$VM_DIR/lib/host.sh"
 . "$VM_DIR/lib/sandbox.sh"
 . "$VM_DIR/lib/images.sh"
@@ -19,7 +20,10 @@ readonly AT_ONCE=2
 
 main() {
   local names=("$@") name status=0
-  if [[ ${1-} == --list ]]; then scenarios && exit; fi
+  case ${1-} in
+  --list) scenarios && exit ;;
+  --help) manual && exit ;;
+  esac
   ((${#names[@]} > 0)) || mapfile -t names < <(scenarios)
   for name in "${names[@]}"; do
     compgen -G "$VM_DIR/[0-9][0-9]-$name.sh" >/dev/null || { echo "error: no scenario $name; --list names them" >&2 && exit 2; }
@@ -50,7 +54,7 @@ skip_all() {
 inside() {
   local name start=$SECONDS
   touch "$WORK/results"
-  prepare "$@"
+  prepare "${!IMAGES[@]}"
   say "prepared in $((SECONDS - start)) s"
   for name in "$@"; do
     while (($(jobs -rp | wc -l) >= AT_ONCE)); do wait -n || :; done
@@ -63,26 +67,6 @@ inside() {
 # A scenario that ends early must not go unnoticed.
 scenario() {
   bash "$VM_DIR"/[0-9][0-9]-"$1".sh </dev/null || { printf 'FAIL %s: the scenario broke off\n' "$1" && echo FAIL >>"$WORK/results"; }
-}
-
-# Images, programs and archives, as far as no earlier run has left them; one run at a time builds.
-prepare() {
-  exec 8>"$CACHE/lock"
-  flock 8
-  local name builds=()
-  fetch_debian &
-  builds+=($!)
-  build_programs &
-  builds+=($!)
-  for name in "${!IMAGES[@]}"; do
-    build_image "$name" &
-    builds+=($!)
-  done
-  for build in "${builds[@]}"; do wait "$build"; done
-  fetch_debian
-  pack_archives
-  flock -u 8
-  lay_payload
 }
 
 if [[ ${1-} == --in-sandbox ]]; then inside "${@:2}"; else main "$@"; fi

@@ -1,6 +1,26 @@
 # What is installed in the containers: archives in upstream's layout, the service, and the programs behind the stand-ins.
 # shellcheck shell=bash
 
+# prepare IMAGE...: images, programs and archives, as far as no earlier run has left them; one run at a time builds.
+prepare() {
+  local name job jobs=()
+  exec 8>"$CACHE/lock"
+  flock 8
+  fetch_debian &
+  jobs+=($!)
+  build_programs &
+  jobs+=($!)
+  for name in "$@"; do
+    build_image "$name" &
+    jobs+=($!)
+  done
+  for job in "${jobs[@]}"; do wait "$job"; done
+  fetch_debian
+  pack_archives
+  flock --unlock 8
+  lay_payload
+}
+
 # Static, so that they run on every Debian whatever this host is.
 build_programs() {
   local target

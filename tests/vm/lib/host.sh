@@ -18,6 +18,7 @@ install_host_tools() {
   need cc gcc libc6-dev
   need zip zip
   need ss iproute2
+  need curl curl
   need git git
   need slirp4netns slirp4netns
   ((${#packages[@]} == 0)) || say "installing ${packages[*]}"

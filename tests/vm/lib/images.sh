@@ -3,15 +3,15 @@
 
 # NAME: SUITE PACKAGE...; `bare` has nothing that install.sh may need.
 declare -A IMAGES=(
-  [trixie]='trixie curl unzip'
-  [bookworm]='bookworm curl unzip'
+  [trixie]='trixie ca-certificates curl unzip'
+  [bookworm]='bookworm ca-certificates curl unzip'
   [bare]='trixie'
 )
 
 # image NAME: its folder.
 image() {
   # shellcheck disable=SC2086  # the packages are words
-  echo "$CACHE/image-$1-$(key "$VM_DIR/lib/images.sh" "$VM_DIR/lib/image-hook" ${IMAGES[$1]} "$(mirror)" "$(apt_settings)")"
+  echo "$CACHE/image-$1-$(key "$VM_DIR/lib/images.sh" "$VM_DIR/lib/image-hook.sh" ${IMAGES[$1]} "$(mirror)" "$(apt_settings)")"
 }
 
 build_image() {
@@ -24,7 +24,7 @@ build_image() {
   local options=()
   while read -r setting; do options+=(--aptopt="$setting"); done < <(apt_settings)
   mmdebstrap --quiet --variant=minbase --include="systemd,systemd-sysv,dbus${packages:+,${packages// /,}}" "${options[@]}" \
-    --setup-hook="$VM_DIR/lib/image-hook" --customize-hook="$VM_DIR/lib/image-hook" \
+    --setup-hook="$VM_DIR/lib/image-hook.sh" --customize-hook="$VM_DIR/lib/image-hook.sh" \
     "$suite" "$folder.part" ${mirror:+"$mirror"}
   mv "$folder.part" "$folder"
 }

@@ -3,22 +3,29 @@
 
 # boot IMAGE [OPTION-OF-NSPAWN...]: without options the container has a loopback of its own and no other network.
 boot() {
-  IMAGE=$1 NSPAWN=("${@:2}")
-  ((${#NSPAWN[@]} > 0)) || NSPAWN=(--private-network)
-  DISK=$(mktemp -d "$WORK/machine.XXXXXX")
-  mkdir "$DISK"/{root,upper,work}
-  if ! mount -t overlay overlay -o "lowerdir=$WORK/payload:$(image "$IMAGE"),upperdir=$DISK/upper,workdir=$DISK/work" "$DISK/root" 2>/dev/null; then
-    cp -a "$(image "$IMAGE")/." "$WORK/payload/." "$DISK/root"
-  fi
+  NSPAWN=(--machine="vm-$1" "${@:2}")
+  (($# > 1)) || NSPAWN+=(--private-network)
+  lay_disk "$1"
   power_on
+}
+
+# lay_disk IMAGE: leaves in DISK the folder of a new disk, whose content is in DISK/root.
+lay_disk() {
+  local lower
+  lower=$(image "$1")
+  DISK=$(mktemp -d "$WORK/disk.XXXXXX")
+  mkdir "$DISK"/{root,upper,work}
+  if ! mount -t overlay overlay -o "lowerdir=$WORK/payload:$lower,upperdir=$DISK/upper,workdir=$DISK/work" "$DISK/root" 2>/dev/null; then
+    cp -a "$lower/." "$WORK/payload/." "$DISK/root"
+  fi
 }
 
 power_on() {
   (
     enter_control_group "${DISK##*/}"
     # The containers get control groups of version 2 even where the host mixes versions: systemd 257 and later need them.
-    SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec systemd-nspawn --quiet --directory="$DISK/root" --machine="vm-${IMAGE//./-}" --boot \
-      --register=no --keep-unit --link-journal=no --timezone=off "${NSPAWN[@]}"
+    SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec systemd-nspawn --quiet --directory="$DISK/root" --boot --register=no --keep-unit \
+      --link-journal=no --timezone=off "${NSPAWN[@]}"
   ) </dev/null >>"$DISK/console" 2>&1 &
   # In a file, as tests run in subshells and may boot the machine again.
   echo $! >"$DISK/nspawn"
@@ -56,5 +63,12 @@ power_off() {
   is_gone "$(nspawn)" || kill -KILL "$(leader)"
   eventually 30 is_gone "$(nspawn)"
 }
+
+# run_without_systemd IMAGE COMMAND...: in a container of its own, as its first process.
+run_without_systemd() (
+  lay_disk "$1"
+  enter_control_group "${DISK##*/}"
+  systemd-nspawn --quiet --directory="$DISK/root" --register=no --keep-unit --private-network --pipe "${@:2}" </dev/null
+)
 
 is_gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status"; }

@@ -6,7 +6,7 @@
 in_sandbox() {
   mkdir -p "$CACHE"
   WORK=$(mktemp -d "$CACHE/run.XXXXXX")
-  CGROUP=metrics-stack-tests-$$
+  CGROUP=metrics-stack-tests-${WORK##*.}
   export WORK CGROUP
   local scope=()
   # On a host with systemd, control groups of one's own belong into a scope that it delegates.
@@ -19,14 +19,19 @@ in_sandbox() {
 }
 
 leave_sandbox() {
-  local folder
   trap '' INT TERM HUP
   kill -KILL "$SANDBOX" 2>/dev/null || :
   wait "$SANDBOX" 2>/dev/null || :
-  for folder in $(control_groups); do
-    [[ ! -d $folder ]] || find "$folder" -depth -type d -exec rmdir {} + 2>/dev/null || :
-  done
+  # What was in the sandbox ends a moment after its first process.
+  eventually 30 remove_control_groups
   rm -rf "$WORK"
+}
+
+remove_control_groups() {
+  local folder
+  for folder in $(control_groups); do
+    [[ ! -d $folder ]] || find "$folder" -depth -type d -exec rmdir {} + 2>/dev/null || return 1
+  done
 }
 
 # The folders of the run's control groups: in the one hierarchy of version 2, or in both of a host that mixes versions.

@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2120  # options are for those who need them
 
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "$0")/lib/words.sh"
 . "$VM_DIR/lib/sandbox.sh"
 . "$VM_DIR/lib/images.sh"
 . "$VM_DIR/lib/machine.sh"
@@ -12,7 +12,8 @@ SCENARIO=$(basename "$0" .sh)
 SCENARIO=${SCENARIO#[0-9][0-9]-}
 # Files that tests leave for later ones.
 NOTES=$(mktemp -d "$WORK/notes.XXXXXX")
-trap power_off EXIT
+DISK=''
+trap '[[ -z $DISK ]] || power_off' EXIT
 set -E
 say_errors() { trap 'echo "failed in ${FUNCNAME[0]-}, line $LINENO: $BASH_COMMAND" >&2' ERR; }
 say_errors
@@ -49,6 +50,7 @@ test() {
 
 # The last lines of the units that are in trouble, or of all of ours.
 journal() {
+  [[ -n $DISK ]] || return 0
   local units
   units=$(vm systemctl list-units --plain --no-legend --state=failed,activating 'metrics-*' 2>/dev/null | awk '{ printf "--unit %s ", $1 }')
   # shellcheck disable=SC2086  # units are words
@@ -64,15 +66,19 @@ at_most() { awk -v a="$2" -v b="$3" 'BEGIN { exit !(a <= b) }' || { echo "$1 is 
 # contains TEXT WORDS
 contains() { [[ $1 == *"$2"* ]] || { printf 'expected to read: %s\nread:\n%s\n' "$2" "$1" && return 1; }; }
 lacks() { [[ $1 != *"$2"* ]] || { printf 'expected not to read: %s\nread:\n%s\n' "$2" "$1" && return 1; }; }
-# fails STATUS COMMAND...: prints what the command printed
-fails() {
+# refuses STATUS WORDS COMMAND...: fails in this way, and leaves this machine as it was.
+refuses() {
   local status=0
-  "${@:2}" 2>&1 || status=$?
-  ((status == $1)) || { echo "expected exit status $1, seen $status: ${*:2}" && return 1; }
+  traces >"$NOTES/before-refusal"
+  keep refusal "${@:3}" || status=$?
+  equal "exit status" "$status" "$1"
+  contains "$(<"$NOTES/refusal")" "$2"
+  same_traces "$NOTES/before-refusal"
 }
 
 # The commands of the project, as a person calls them, without network and without Rust.
-install() { vm "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE" "$@"; }
+readonly INSTALL=("$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE")
+install() { vm "${INSTALL[@]}"; }
 verify() { vm "$CHECKOUT/verify.sh" "$@"; }
 uninstall() { vm "$CHECKOUT/uninstall.sh" "$@"; }
 

@@ -14,6 +14,9 @@ readonly PORTS=(8000 3000 12345 9090 3001)
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2 && exit 1; }
 
+# The comment at the head of the calling script is its manual.
+manual() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
+
 # eventually SECONDS COMMAND...: until the command succeeds.
 eventually() {
   local end=$((SECONDS + $1))

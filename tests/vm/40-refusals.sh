@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Hosts on which an install can't succeed: it says why and what to do, and leaves them as they were.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib/scenario.sh"
+
+as_anyone() { refuses 1 "this needs root" vm setpriv --reuid=65534 --regid=65534 --clear-groups "${INSTALL[@]}"; }
+
+without_systemd() {
+  local status=0
+  keep refusal run_without_systemd trixie "${INSTALL[@]}" || status=$?
+  equal "exit status" "$status" 1
+  contains "$(<"$NOTES/refusal")" "systemd is not the init of this host"
+  contains "$(<"$NOTES/refusal")" tests/vm/try.sh
+}
+
+port_taken_by_a_program() {
+  vm systemd-run --quiet --unit=other "$HELPERS/web" 127.0.0.1:9090 /usr/src
+  eventually 10 vm curl --silent --output /dev/null http://127.0.0.1:9090/
+  refuses 1 "port 9090 is taken by web (process " vm "${INSTALL[@]}"
+  vm systemctl stop other
+}
+
+# As Cockpit's socket, which systemd holds.
+port_taken_by_a_socket_unit() {
+  vm systemd-run --quiet --unit=cockpit --socket-property=ListenStream=9090 true
+  refuses 1 "port 9090 is taken by the systemd unit cockpit.socket" vm "${INSTALL[@]}"
+  contains "$(<"$NOTES/refusal")" "remedy: free it: systemctl disable --now cockpit.socket"
+  vm systemctl stop cockpit.socket
+}
+
+disk_is_small() {
+  vm mount -t tmpfs -o size=50m none /opt
+  refuses 1 "MB of free disk" vm "${INSTALL[@]}"
+  vm umount /opt
+}
+
+memory_is_small() {
+  vm sh -c 'sed "s/^MemTotal:.*/MemTotal: 500000 kB/" /proc/meminfo >/run/meminfo'
+  # shellcheck disable=SC2016  # for the shell in there
+  refuses 1 "MB of memory" vm unshare --mount sh -c 'mount --bind /run/meminfo /proc/meminfo && exec "$@"' sh "${INSTALL[@]}"
+}
+
+unit_is_somebody_elses() {
+  vm sh -c 'echo "# mine" >/etc/systemd/system/metrics-grafana.service'
+  refuses 1 "metrics-grafana.service is there and is not ours" vm "${INSTALL[@]}"
+  vm rm /etc/systemd/system/metrics-grafana.service
+}
+
+archive_is_missing() {
+  vm mkdir -p /root/empty
+  refuses 1 "/root/empty has no archive of prometheus" vm "$CHECKOUT/install.sh" --from /root/empty --service-binary "$SERVICE"
+  # All problems are said at once.
+  contains "$(<"$NOTES/refusal")" "/root/empty has no archive of alloy"
+  contains "$(<"$NOTES/refusal")" "/root/empty has no archive of grafana"
+}
+
+archive_is_another() {
+  vm sh -c "sed -E '/^prometheus/s/[0-9a-f]{64}/$(printf '0%.0s' {1..64})/' $ARCHIVE_DIR/versions.conf >/root/versions.conf"
+  refuses 1 "is not the pinned prometheus" \
+    vm "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions /root/versions.conf --service-binary "$SERVICE"
+}
+
+network_is_missing() {
+  refuses 1 "could not be had from any of its URLs" vm "$CHECKOUT/install.sh" --service-binary "$SERVICE"
+  contains "$(<"$NOTES/refusal")" "--download DIR elsewhere and --from DIR here"
+}
+
+configuration_is_wrong() {
+  vm sh -c "echo 'prometheus.scrape {' >$CHECKOUT/etc/alloy/wrong.alloy"
+  refuses 1 "Alloy refuses its configuration" vm "${INSTALL[@]}"
+  contains "$(<"$NOTES/refusal")" wrong.alloy:1
+  vm rm "$CHECKOUT/etc/alloy/wrong.alloy"
+}
+
+# It says what version it is, and then can't start.
+service_does_not_start() {
+  # shellcheck disable=SC2016  # for the shell in there
+  vm sh -c 'printf "#!/bin/sh\n[ \"\$1\" != --version ] || { echo metrics-service 0.1.0; exit; }\necho no luck today >&2\nexit 3\n" >/root/broken
+    chmod 0755 /root/broken'
+  refuses 1 "no luck today" \
+    vm "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary /root/broken
+  contains "$(<"$NOTES/refusal")" "error: metrics-service"
+  contains "$(<"$NOTES/refusal")" "everything is back as it was"
+}
+
+boot trixie
+test "an unknown option" refuses 2 "unknown option --nonsense" vm "$CHECKOUT/install.sh" --nonsense
+test "not root" as_anyone
+test "no systemd" without_systemd
+test "a port that a program has taken" port_taken_by_a_program
+test "a port that a socket unit has taken" port_taken_by_a_socket_unit
+test "too little disk" disk_is_small
+test "too little memory" memory_is_small
+test "a unit of our name that is not ours" unit_is_somebody_elses
+test "missing archives" archive_is_missing
+test "an archive with another checksum" archive_is_another
+test "no network" network_is_missing
+test "a configuration that Alloy refuses" configuration_is_wrong
+test "a service that does not start: its journal, and all is back" service_does_not_start
+test "a purge where nothing is" refuses 0 "==> remove" vm "$CHECKOUT/uninstall.sh" --purge

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# A look at the stack without touching this machine: installs it from this checkout in a throwaway container whose ports are
+# this machine's, and leaves nothing behind. Needs root, on Debian 12 or newer.
+#
+#   sudo tests/vm/try.sh          until Ctrl-C
+#   sudo tests/vm/try.sh --help   print this
+#
+# It takes upstream's archives from ARCHIVES=DIR (with its versions.conf, see install.sh --download), or else from upstream where
+# that can be reached. Where neither is possible, stand-ins take the place of Alloy and Grafana.
+
+# shellcheck source-path=SCRIPTDIR
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib/words.sh"
+. "$VM_DIR/lib/host.sh"
+. "$VM_DIR/lib/sandbox.sh"
+. "$VM_DIR/lib/images.sh"
+. "$VM_DIR/lib/archives.sh"
+. "$VM_DIR/lib/machine.sh"
+
+main() {
+  case ${1-} in
+  '') ;;
+  --help) manual && exit ;;
+  *) manual >&2 && exit 2 ;;
+  esac
+  local why port
+  why=$(host_can_boot) || die "no container can be booted here. $why"
+  install_host_tools
+  for port in "${PORTS[@]}"; do
+    [[ -z $(ss --no-header --listening --tcp --numeric "sport = :$port") ]] || die "port $port of this machine is taken; see: ss -ltnp 'sport = :$port'"
+  done
+  in_sandbox "$0" --in-sandbox
+}
+
+inside() {
+  say "preparing a container"
+  fetch_upstream || say "upstream's archives can't be had here: Alloy and Grafana are stand-ins, made for tests; Prometheus is the real one"
+  prepare trixie
+  boot trixie --hostname=metrics-stack-trial
+  vm "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
+  cat <<END
+
+It runs, in a container on the ports of this machine:
+  service      http://127.0.0.1:8000/
+  Alloy        http://127.0.0.1:3000/$(is_stand_in alloy)
+  Prometheus   http://127.0.0.1:9090/
+  Grafana      http://127.0.0.1:3001/   login admin, password admin$(is_stand_in grafana)
+
+Ctrl-C ends it and leaves nothing behind.
+END
+  sleep infinity &
+  wait
+}
+
+is_stand_in() { ! grep -q "^$1 .*stand-in" "$PACKED/versions.conf" || printf '   (a stand-in, not the real one)'; }
+
+# The archives that install.sh would install, kept for the next time.
+fetch_upstream() {
+  [[ -z ${ARCHIVES-} ]] || return 0
+  local folder=$CACHE/upstream
+  "$ROOT/install.sh" --download "$folder" >/dev/null 2>&1 || return 1
+  cp "$ROOT/etc/versions.conf" "$folder/"
+  ARCHIVES=$folder
+}
+
+if [[ ${1-} == --in-sandbox ]]; then inside; else main "$@"; fi
