@@ -80,6 +80,7 @@ fn end_accepting(listener: &TcpListener) {
     }
 }
 
+/// Waits for the condition until the deadline; whether it came true.
 fn until(deadline: Instant, mut condition: impl FnMut() -> bool) -> bool {
     loop {
         if condition() {

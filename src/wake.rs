@@ -21,7 +21,6 @@ const REST: Duration = Duration::from_millis(5);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// Tells the thread that knocks.
-#[derive(Clone)]
 pub struct Waker(SyncSender<()>);
 
 impl Waker {
