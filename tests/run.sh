@@ -28,7 +28,7 @@ main() {
   part "service" cargo test --locked
   part "scripts" scripts
   part "units" tests/units.sh
-  part "configuration" tests/config/check.sh
+  part "configuration" configuration
   [[ -n $quick ]] || part "containers" tests/vm/run.sh
 
   printf '%s passed, %s failed' "$PASSED" "$FAILED"
@@ -58,6 +58,12 @@ counts() {
     END { print passed + 0, failed + 0, skipped + 0 }' "$LOG"
 }
 
+configuration() {
+  local promtool
+  promtool=${PROMTOOL-$(tests/vm/run.sh --promtool)}
+  PROMTOOL=$promtool tests/config/check.sh
+}
+
 scripts() {
   local programs
   # What has no first line of its own is read where it is sourced.
@@ -72,7 +78,8 @@ tools() {
   command -v git >/dev/null || packages+=(git)
   command -v shellcheck >/dev/null || packages+=(shellcheck)
   command -v systemd-analyze >/dev/null || packages+=(systemd)
-  command -v jq >/dev/null || packages+=(jq)
+  python3 -c 'import yaml' 2>/dev/null || packages+=(python3-yaml)
+  [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || packages+=(debian-archive-keyring)
   command -v cargo >/dev/null || packages+=(cargo rustfmt rust-clippy)
   if ((${#packages[@]} > 0)); then
     apt-get --quiet=2 update

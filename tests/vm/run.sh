@@ -3,6 +3,7 @@
 #
 #   tests/vm/run.sh           every scenario
 #   tests/vm/run.sh NAME...   some of them, e.g. everyday; --list names them
+#   tests/vm/run.sh --promtool   only fetches the promtool that the tests use, and prints where it is
 #
 # ARCHIVES=DIR takes the archives of a folder and its versions.conf instead of stand-ins for Alloy and Grafana.
 # Exit status: 0 when all passed, 1 when not, 2 for a wrong call.
@@ -23,6 +24,7 @@ main() {
   case ${1-} in
   --list) scenarios && exit ;;
   --help) manual && exit ;;
+  --promtool) promtool && exit ;;
   esac
   ((${#names[@]} > 0)) || mapfile -t names < <(scenarios)
   for name in "${names[@]}"; do
@@ -41,6 +43,14 @@ main() {
 }
 
 scenarios() { for file in "$VM_DIR"/[0-9][0-9]-*.sh; do basename "$file" .sh | cut -c4-; done; }
+
+promtool() {
+  mkdir -p "$CACHE"
+  WORK=$(mktemp -d "$CACHE/run.XXXXXX")
+  fetch_debian >&2
+  rm -rf "$WORK"
+  echo "$DEBIAN/promtool"
+}
 
 skip_all() {
   local count
