@@ -26,8 +26,8 @@ fn the_program_prints_the_version_of_the_manifest() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("metrics-service {}\n", manifest("version")));
 }
 
-#[test]
-fn no_dependency_needs_a_newer_rust() {
+/// What cargo knows of each package that the build takes, as JSON.
+fn packages() -> Vec<String> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--locked", "--offline", "--format-version=1", "--filter-platform", &target])
@@ -37,17 +37,37 @@ fn no_dependency_needs_a_newer_rust() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata = String::from_utf8(output.stdout).unwrap();
 
-    // The packages come first. Each begins with its id and ends with its rust_version, which may be null.
+    // The packages come first. Each begins with its id and ends with its rust_version.
     let packages = metadata.split(r#""workspace_members":"#).next().unwrap();
-    let packages: Vec<&str> = packages.split(r#""id":""#).skip(1).collect();
+    let packages: Vec<String> = packages.split(r#""id":""#).skip(1).map(String::from).collect();
     assert!(packages.len() > 30, "found only {} packages", packages.len());
-    for package in packages {
-        let id = package.split('"').next().unwrap();
-        let (_, needs) = package.split_once(r#""rust_version":"#).unwrap();
-        if let Some(needs) = needs.strip_prefix('"') {
-            let needs = needs.split('"').next().unwrap();
+    packages
+}
+
+/// The string value of a key in a package's JSON, unless it is null.
+fn value<'a>(package: &'a str, key: &str) -> Option<&'a str> {
+    let (_, value) = package.split_once(&format!(r#""{key}":"#))?;
+    value.strip_prefix('"')?.split('"').next()
+}
+
+#[test]
+fn no_dependency_needs_a_newer_rust() {
+    for package in packages() {
+        if let Some(needs) = value(&package, "rust_version") {
+            let id = package.split('"').next().unwrap();
             assert!(minor(needs) <= minor(manifest("rust-version")), "{id} needs Rust {needs}");
         }
+    }
+}
+
+#[test]
+fn dependencies_come_from_one_registry_under_licences_that_allow_their_use() {
+    const ALLOWED: [&str; 2] = ["MIT", "Apache-2.0"];
+    for package in packages().iter().filter(|package| value(package, "source").is_some()) {
+        let id = package.split('"').next().unwrap();
+        assert!(value(package, "source").unwrap().starts_with("registry+"), "{id} is not from the registry");
+        let licence = value(package, "license").unwrap_or_else(|| panic!("{id} has no licence"));
+        assert!(licence.split([' ', '/', '(', ')']).any(|word| ALLOWED.contains(&word)), "{id} is under {licence}");
     }
 }
 
