@@ -22,9 +22,9 @@ main() {
   *) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
   esac
 
-  part "tools" tools
-  part "format" cargo fmt --check
-  part "lints" cargo clippy --locked --all-targets -- -D warnings
+  tools
+  part "format" both cargo fmt --check
+  part "lints" both cargo clippy --quiet --locked --all-targets -- -D warnings
   part "service" cargo test --locked
   part "scripts" scripts
   part "units" tests/units.sh
@@ -64,6 +64,12 @@ configuration() {
   PROMTOOL=$promtool tests/config/check.sh
 }
 
+# both CARGO COMMAND...: on the service and on the tests' stand-ins.
+both() {
+  local crate
+  for crate in . tests/vm/stand-ins; do (cd "$crate" && "$@"); done
+}
+
 scripts() {
   local programs
   # What has no first line of its own is read where it is sourced.
@@ -85,7 +91,11 @@ tools() {
     apt-get --quiet=2 update
     DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 --assume-yes --no-install-recommends install "${packages[@]}"
   fi
-  cargo --version
+  local rust needed
+  rust=$(cargo --version | cut -d' ' -f2) needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  echo "cargo $rust"
+  [[ $(printf '%s\n%s\n' "$rust" "$needed" | sort -V | head -n 1) == "$needed" ]] ||
+    { echo "error: Rust $needed is needed, with rustfmt and clippy: install it from https://rustup.rs, or run on Debian 13" && exit 1; }
 }
 
 main "$@"
