@@ -42,7 +42,11 @@ main() {
 part() {
   local start=$SECONDS status=0 passed failed skipped
   printf '\n== %s\n' "$1"
-  "${@:2}" 2>&1 | tee "$LOG" || status=$?
+  # Not in a condition, where a failing command would not end the part.
+  set +e
+  (set -e && "${@:2}") 2>&1 | tee "$LOG"
+  status=${PIPESTATUS[0]}
+  set -e
   read -r passed failed skipped < <(counts)
   if ((passed + failed == 0)); then passed=1; fi
   if ((status != 0 && failed == 0)); then failed=1; fi
