@@ -10,11 +10,15 @@ can_be_checked_by_hand() {
   contains "$(get 8000/metrics)" 'http_requests_total{'
   contains "$(get 3000/)" Alloy
   lacks "$(get 3000/api/v0/web/components | grep -o '"state":"[^"]*"' | grep -v healthy || :)" state
-  equal "targets that are up" "$(get 9090/api/v1/query --get --data-urlencode 'query=up == 1' | grep -o '"job":"[^"]*"' | sort -u | tr '\n' ' ')" \
-    '"job":"alloy" "job":"grafana" "job":"metrics_service" "job":"node" "job":"prometheus" '
+  eventually 30 all_jobs_are_up
   contains "$(get 3001/login)" Grafana
   contains "$(grafana admin:admin api/ds/query --json '{"from":"now-5m","to":"now","queries":[{"refId":"A","datasource":{"uid":"prometheus"},"expr":"up","instant":true}]}')" \
     '"job":"metrics_service"'
+}
+
+all_jobs_are_up() {
+  [[ $(get 9090/api/v1/query --get --data-urlencode 'query=up == 1' | grep -o '"job":"[^"]*"' | cut -d'"' -f4 | sort -u | tr '\n' ' ') == \
+    "alloy grafana metrics_service node prometheus " ]]
 }
 
 grafana() { get "3001/$2" --user "$1" "${@:3}"; }

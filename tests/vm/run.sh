@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Tests the stack in throwaway Debian containers with systemd as PID 1. Needs root, on Debian 12 or newer, and no cache.
 #
-#   tests/vm/run.sh           every scenario
-#   tests/vm/run.sh NAME...   some of them, e.g. everyday; --list names them
+#   tests/vm/run.sh              every scenario
+#   tests/vm/run.sh NAME...      some of them, e.g. everyday; --list names them
 #   tests/vm/run.sh --promtool   only fetches the promtool that the tests use, and prints where it is
 #
 # ARCHIVES=DIR takes the archives of a folder and its versions.conf instead of stand-ins for Alloy and Grafana.
@@ -45,8 +45,9 @@ main() {
 scenarios() { for file in "$VM_DIR"/[0-9][0-9]-*.sh; do basename "$file" .sh | cut -c4-; done; }
 
 promtool() {
+  install_host_tools >&2
   mkdir -p "$CACHE"
-  WORK=$(mktemp -d "$CACHE/run.XXXXXX")
+  WORK=$(mktemp -d "$CACHE/fetch.XXXXXX")
   fetch_debian >&2
   rm -rf "$WORK"
   echo "$DEBIAN/promtool"
@@ -79,4 +80,5 @@ scenario() {
   bash "$VM_DIR"/[0-9][0-9]-"$1".sh </dev/null || { printf 'FAIL %s: the scenario broke off\n' "$1" && echo FAIL >>"$WORK/results"; }
 }
 
-if [[ ${1-} == --in-sandbox ]]; then inside "${@:2}"; else main "$@"; fi
+# On one line with the exit, so that an edit of this file does no harm to a run.
+if [[ ${1-} == --in-sandbox ]]; then inside "${@:2}"; else main "$@"; fi; exit

@@ -113,6 +113,6 @@ lay_payload() {
   cp "$PACKED"/* "$layer$ARCHIVE_DIR"
   cp "$PROGRAMS/metrics-service" "$layer$SERVICE"
   cp "$PROGRAMS"/{load,web} "$layer$HELPERS"
-  [[ -n ${ARCHIVES-} ]] || cp "$DEBIAN"/{prometheus,prometheus-node-exporter} "$layer$HELPERS"
+  cp "$DEBIAN"/{prometheus,prometheus-node-exporter} "$layer$HELPERS"
   chmod -R u=rwX,go=rX "$layer"
 }

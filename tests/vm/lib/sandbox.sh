@@ -5,27 +5,37 @@
 # in_sandbox COMMAND...: runs it with WORK, a folder for the run, and CGROUP, a name for the run's control groups.
 in_sandbox() {
   mkdir -p "$CACHE"
+  # A run that was ended by kill -9 leaves its folder; nobody holds the lock on that any more.
+  for WORK in "$CACHE"/run.*; do
+    if [[ -d $WORK ]] && flock --nonblock "$WORK" true; then name_control_groups && remove_control_groups && rm -rf "$WORK"; fi
+  done
   WORK=$(mktemp -d "$CACHE/run.XXXXXX")
-  CGROUP=metrics-stack-tests-${WORK##*.}
+  exec 7<"$WORK"
+  flock 7
+  name_control_groups
   export WORK CGROUP
   local scope=()
   # On a host with systemd, control groups of one's own belong into a scope that it delegates.
   [[ ! -d /run/systemd/system ]] || scope=(systemd-run --quiet --scope --collect --property=Delegate=yes)
   trap leave_sandbox EXIT
   trap 'exit 130' INT TERM HUP
-  "${scope[@]}" unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$@" &
+  "${scope[@]}" setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$@" &
   SANDBOX=$!
   wait "$SANDBOX"
 }
 
 leave_sandbox() {
   trap '' INT TERM HUP
-  kill -KILL "$SANDBOX" 2>/dev/null || :
-  wait "$SANDBOX" 2>/dev/null || :
+  if [[ -n ${SANDBOX-} ]]; then
+    kill -KILL "$SANDBOX" 2>/dev/null || :
+    wait "$SANDBOX" 2>/dev/null || :
+  fi
   # What was in the sandbox ends a moment after its first process.
   eventually 30 remove_control_groups
   rm -rf "$WORK"
 }
+
+name_control_groups() { CGROUP=metrics-stack-tests-${WORK##*.}; }
 
 remove_control_groups() {
   local folder
