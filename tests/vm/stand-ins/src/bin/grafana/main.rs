@@ -68,8 +68,16 @@ fn settings(args: &[String]) -> Result<(PathBuf, Ini, Users), String> {
 fn reset_password(args: &[String]) -> Result<(), String> {
     let (_, _, users) = settings(args)?;
     match args {
+        [.., command, flag] if command == "reset-admin-password" && flag == "--password-from-stdin" => {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).map_err(|e| e.to_string())?;
+            users.set_password(line.trim_end_matches('\n'))
+        }
         [.., command, password] if command == "reset-admin-password" => users.set_password(password),
-        _ => Err("usage: grafana cli --homepath=DIR --config=FILE admin reset-admin-password PASSWORD".into()),
+        _ => Err(
+            "usage: grafana cli --homepath=DIR --config=FILE admin reset-admin-password PASSWORD|--password-from-stdin"
+                .into(),
+        ),
     }?;
     println!("Admin password changed successfully ✔");
     Ok(())
