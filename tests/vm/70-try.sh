@@ -4,8 +4,7 @@
 . "$(dirname "$0")/lib/scenario.sh"
 
 shows_the_stack_and_leaves_nothing() {
-  local before try port
-  before=$(left_overs)
+  local try port folder network
   # Without --default-signal a job of a script could not be ended by Ctrl-C.
   env --default-signal=INT unshare --net sh -c 'ip link set lo up && exec "$@"' sh "$VM_DIR/try.sh" >"$NOTES/try" 2>&1 &
   try=$!
@@ -16,16 +15,20 @@ shows_the_stack_and_leaves_nothing() {
   for port in 8000 3000 9090/-/ready 3001/login; do
     nsenter --target "$try" --net curl --silent --show-error --fail --output /dev/null "http://127.0.0.1:$port"
   done
+  # The folder of the run is the one on which it holds a lock.
+  folder=$(readlink "/proc/$try/fd/7") network=$(readlink "/proc/$try/ns/net")
+  contains "$(left_overs "$folder" "$network")" "$folder"
+  contains "$(left_overs "$folder" "$network")" "$network"
   kill -INT "$try"
   eventually 30 is_gone "$try"
-  equal "what is left behind" "$(left_overs)" "$before"
+  equal "what is left behind" "$(left_overs "$folder" "$network")" ""
 }
 
 is_shown_or_over() { grep -q "Ctrl-C ends it" "$NOTES/try" || is_gone "$1"; }
+# left_overs FOLDER NETWORK: of the run's folders, its control groups and its processes.
 left_overs() {
-  find "$CACHE" -maxdepth 1 -name 'run.*'
-  find /sys/fs/cgroup -maxdepth 3 -name 'metrics-stack-tests-*'
-  grep -l metrics-stack-trial /proc/[0-9]*/cmdline 2>/dev/null || :
+  find "$CACHE" /sys/fs/cgroup -maxdepth 3 -name "*${1##*.}" 2>/dev/null || :
+  readlink /proc/[0-9]*/ns/net | grep -F "$2" || :
 }
 
 test "try.sh shows the stack until Ctrl-C, and leaves nothing behind" shows_the_stack_and_leaves_nothing

@@ -34,7 +34,7 @@ main() {
 
 inside() {
   say "preparing a container"
-  fetch_upstream || say "upstream's archives can't be had here: Alloy and Grafana are stand-ins, made for tests; Prometheus is the real one"
+  fetch_upstream || say "They can't be had here: Alloy and Grafana are stand-ins, made for tests; Prometheus is the real one."
   prepare trixie
   boot trixie --hostname=metrics-stack-trial
   vm "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
@@ -58,7 +58,8 @@ is_stand_in() { ! grep -q "^$1 .*stand-in" "$PACKED/versions.conf" || printf '  
 fetch_upstream() {
   [[ -z ${ARCHIVES-} ]] || return 0
   local folder=$CACHE/upstream
-  "$ROOT/install.sh" --download "$folder" >/dev/null 2>&1 || return 1
+  say "fetching upstream's archives"
+  "$ROOT/install.sh" --download "$folder" || return 1
   cp "$ROOT/etc/versions.conf" "$folder/"
   ARCHIVES=$folder
 }

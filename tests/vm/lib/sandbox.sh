@@ -51,7 +51,7 @@ control_groups() {
     path=${path%/}/$CGROUP
     case $id:$controllers in
     0:) if [[ -e /sys/fs/cgroup/cgroup.procs ]]; then echo "/sys/fs/cgroup$path"; else echo "/sys/fs/cgroup/unified$path"; fi ;;
-    *:name=systemd) echo "/sys/fs/cgroup/systemd$path" ;;
+    *:name=systemd) [[ ! -d /sys/fs/cgroup/systemd ]] || echo "/sys/fs/cgroup/systemd$path" ;;
     esac
   done </proc/self/cgroup
 }

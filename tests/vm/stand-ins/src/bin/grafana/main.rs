@@ -145,6 +145,7 @@ impl Grafana {
             ("GET", "/api/user") => {
                 json(200, &json!({"id": 1, "login": self.users.name(), "orgId": 1, "isGrafanaAdmin": true}))
             }
+            ("GET", "/api/org") => json(200, &json!({"id": 1, "name": "Main Org."})),
             ("PUT", "/api/user/password") => self.change_password(&body),
             ("GET", "/api/datasources") => json(200, &json!(self.data_sources)),
             ("GET", "/api/search") => json(200, &shown.iter().enumerate().map(|(i, d)| found(i, d)).collect()),
