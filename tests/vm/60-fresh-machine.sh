@@ -9,7 +9,7 @@ gets_what_it_needs() {
   for tool in curl unzip cargo cc; do equal "$tool" "$(vm sh -c "command -v $tool" || :)" ""; done
   vm useradd --create-home dev
   vm chown -R dev: "$CHECKOUT"
-  # This host's mirror of crates.io, if it has one.
+  # Cargo's settings of this host, e.g. a mirror, if it has any.
   ! cargo_config=$(cat "${CARGO_HOME:-$HOME/.cargo}/config.toml" 2>/dev/null) ||
     vm runuser -u dev -- sh -c 'mkdir -p ~/.cargo && cat >~/.cargo/config.toml' <<<"$cargo_config"
   keep install vm ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
