@@ -70,7 +70,8 @@ def dashboard_queries(ask):
         for variable in board["templating"]["list"]:
             metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()
             found = sorted({series[label] for series in ask("series", **{"match[]": metric})})
-            values[variable["name"]] = "|".join(map(re.escape, found)) or "no value"
+            # As Grafana does: a regular expression within a string, each with its own escapes.
+            values[variable["name"]] = "|".join(re.sub(r"([\\^$*+?.()|\[\]{}])", r"\\\\\1", value) for value in found) or "no value"
         asked = [(item["name"], item["expr"]) for item in board["annotations"]["list"]]
         for panel in board["panels"]:
             asked += [(panel["title"], target["expr"]) for target in panel.get("targets", [])]

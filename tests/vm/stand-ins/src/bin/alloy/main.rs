@@ -183,8 +183,12 @@ impl Alloy {
 
     /// The agent's metrics under the names and labels that they have in Alloy, and Alloy's own.
     fn metrics(&self, agent: &str) -> String {
-        let mut text = String::new();
+        let (mut text, mut highest) = (String::new(), "0");
         for line in agent.lines() {
+            // Alloy says of each queue what this agent says of all.
+            if let Some(value) = line.strip_prefix("prometheus_remote_storage_highest_timestamp_in_seconds ") {
+                highest = value;
+            }
             let mut line =
                 line.replace("prometheus_agent_active_series", "prometheus_remote_write_wal_storage_active_series");
             line = line.replace(
@@ -194,6 +198,12 @@ impl Alloy {
             for (queue, component) in &self.plan.queues {
                 let label = format!("remote_name=\"{queue}\"");
                 line = line.replace(&label, &format!("component_id=\"{component}\",component_path=\"/\",{label}"));
+            }
+            if let Some((labels, _)) = line
+                .strip_prefix("prometheus_remote_storage_queue_highest_sent_timestamp_seconds{")
+                .and_then(|rest| rest.split_once('}'))
+            {
+                text += &format!("prometheus_remote_storage_queue_highest_timestamp_seconds{{{labels}}} {highest}\n");
             }
             text += &line;
             text.push('\n');

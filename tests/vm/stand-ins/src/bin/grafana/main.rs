@@ -6,6 +6,7 @@ mod plugin;
 mod provisioning;
 mod users;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -49,6 +50,8 @@ struct Grafana {
     providers: Vec<Provider>,
     home_dashboard: PathBuf,
     plugin: Result<Plugin, String>,
+    /// How many requests were answered with which status.
+    answered: BTreeMap<u16, u64>,
 }
 
 fn settings(args: &[String]) -> Result<(PathBuf, Ini, Users), String> {
@@ -92,6 +95,7 @@ fn serve(args: &[String]) -> Result<(), String> {
         providers: provisioning::providers(&provisioning)?,
         home_dashboard: ini.get("dashboards", "default_home_dashboard_path", "").into(),
         plugin: Plugin::start(&home.join("data/plugins-bundled/prometheus")),
+        answered: BTreeMap::new(),
     };
     let (_, wrong) = dashboards(&grafana.providers);
     wrong.iter().chain(grafana.plugin.as_ref().err()).for_each(|error| eprintln!("level=error msg={error:?}"));
@@ -104,7 +108,10 @@ fn serve(args: &[String]) -> Result<(), String> {
     let shared = grafana.clone();
     std::thread::spawn(move || {
         for mut request in server.incoming_requests() {
-            let answer = shared.lock().expect("no panic while locked").answer(&mut request);
+            let mut grafana = shared.lock().expect("no panic while locked");
+            let answer = grafana.answer(&mut request);
+            *grafana.answered.entry(answer.status_code().0).or_default() += 1;
+            drop(grafana);
             let _ = request.respond(answer);
         }
     });
@@ -217,6 +224,10 @@ impl Grafana {
             dashboards(&self.providers).0.len(),
             self.data_sources.len(),
         );
+        text += "# TYPE grafana_http_request_duration_seconds_count counter\n";
+        for (status, count) in &self.answered {
+            text += &format!("grafana_http_request_duration_seconds_count{{handler=\"\",method=\"\",status_code=\"{status}\"}} {count}\n");
+        }
         if let Ok(plugin) = &self.plugin {
             text += &format!(
                 "# TYPE grafana_plugin_build_info gauge\n\
