@@ -57,7 +57,7 @@ main() {
   lock
   trap 'finish $?' EXIT
   trap 'exit 130' INT TERM HUP
-  if interrupted && [[ $EUID -eq 0 ]]; then
+  if interrupted; then
     say "an earlier run was cut off: taking back what it had changed"
     undo_all
   fi
@@ -122,20 +122,28 @@ write_receipt() {
   { receipt_values dir && printf '%s\n' "${MADE_DIRS[@]}"; } | sort -u | sed -n 's/^./dir\t&/p'
 }
 
-# The end of every run, however it comes: what is not committed is taken back.
+# The end of every run, however it comes.
 finish() {
   trap '' INT TERM HUP
-  (($1 == 0 || $1 == 130)) || [[ -n ${EXPLAINED-} || $STEP == verify ]] ||
-    problem "the step $STEP failed" "the lines above say why; if they do not, run: bash -x $0"
   [[ -z $BUILD ]] || kill -- "-$BUILD" 2>/dev/null || :
   [[ -z $STAGE ]] || rm -rf "$STAGE"
+  if (($1 != 0)) && [[ $STEP != verify ]]; then take_back "$1" >&2; fi
+  exit "$1"
+}
+
+# What is not committed goes, and what stays is named.
+take_back() {
+  (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if they do not, run: bash -x $0"
   if interrupted; then
     # A download that was cut is worth keeping for the next run.
     [[ $STEP == fetch ]] || rm -rf "$CACHE"
     undo_all
-    echo "everything is back as it was" >&2
+    echo "everything is back as it was"
+  else
+    echo "nothing has been changed"
   fi
-  exit "$1"
+  [[ ! -d $CACHE ]] || echo "kept: what has arrived in $CACHE, for the next run to go on from; uninstall.sh --purge takes it"
+  ((${#PACKAGES[@]} == 0)) || echo "kept: the packages that were missing: ${PACKAGES[*]}"
 }
 
 main "$@"

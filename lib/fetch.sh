@@ -85,24 +85,24 @@ download() {
       rm -f "$file.part"
     fi
   done < <(pin "$component" urls)
-  [[ ! -s $file.part ]] || say "    what has arrived stays in $2, and the next run goes on from there"
   die "$component $(pin "$component" version) could not be had from any of its URLs" \
     "see whether this host reaches them; on one without network, use --download DIR elsewhere and --from DIR here"
 }
 
 # transfer URL FILE: goes on where a cut transfer ended. Several tries, as a network or a server may be away for a moment.
 transfer() {
-  local tries status progress=(--no-progress-meter)
+  local tries status answer progress=(--no-progress-meter)
   [[ ! -t 2 ]] || progress=(--progress-bar)
   for tries in 5 4 3 2 1; do
     status=0
-    curl --disable --location --fail "${progress[@]}" --connect-timeout 20 --speed-limit 1000 --speed-time 60 \
-      --continue-at - --output "$2" "$1" <&- || status=$?
-    case $status in
-    0) return ;;
-    # The server can't resume, or the part is longer than the file: from the start.
-    33 | 36) rm -f "$2" ;;
-    22) [[ ! -s $2 ]] || rm -f "$2" ;;
+    answer=$(curl --disable --location --fail "${progress[@]}" --connect-timeout 20 --speed-limit 1000 --speed-time 60 \
+      --continue-at - --output "$2" --write-out '%{http_code}' "$1" <&-) || status=$?
+    case $status:$answer in
+    0:*) return ;;
+    # The server can't resume, or the part is as long as the file or longer: from the start.
+    33:* | 36:* | *:416) rm -f "$2" ;;
+    # It has no such file, and will have none in a moment.
+    *:40[0-7] | *:41?) return 1 ;;
     esac
     ((tries == 1)) || sleep $((6 - tries))
   done

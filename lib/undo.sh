@@ -47,7 +47,8 @@ point() {
   mv -fT "$1.part" "$1"
 }
 
-interrupted() { [[ -s $UNDO ]]; }
+# An undo log is there, and is for us to replay: without root nothing is.
+interrupted() { [[ -s $UNDO && -w $UNDO ]]; }
 
 undo_all() {
   local action path argument restart=()

@@ -63,6 +63,7 @@ archive_is_another() {
 network_is_missing() {
   refuses 1 "could not be had from any of its URLs" vm "$CHECKOUT/install.sh" --service-binary "$SERVICE"
   contains "$(<"$NOTES/refusal")" "--download DIR elsewhere and --from DIR here"
+  contains "$(<"$NOTES/refusal")" "everything is back as it was"
 }
 
 configuration_is_wrong() {
