@@ -9,6 +9,8 @@ import subprocess
 
 from servers import BUILT, HERE
 
+PYTHON_PACKAGES = ["fastapi", "uvicorn", "uvloop", "httptools", "prometheus_client"]
+
 
 def describe():
     """All of it, as the results say it."""
@@ -44,7 +46,7 @@ def versions():
         "Go": f"Go {go}, net/http, client_golang {client_golang}",
         "axum": f"Rust {rust}, {locked(HERE / 'axum', 'axum', 'hyper', 'tokio', 'prometheus')}",
         "FastAPI": f"Python {python}, "
-        + ", ".join(f"{name} {pinned[name]}" for name in ["fastapi", "uvicorn", "uvloop", "httptools", "prometheus_client"]),
+        + ", ".join(f"{name} {pinned[name]}" for name in PYTHON_PACKAGES),
         "wrk": said("wrk", "-v").split()[1].removeprefix("debian/"),
     }
 

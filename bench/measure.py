@@ -54,8 +54,8 @@ def one_round(number, seconds):
             for server in rotated(servers, turn):
                 first = clients.first_answers(server, connections)
                 load = clients.load(server, "/", connections, seconds)
-                figures[server.name]["loads"][connections] = {"first": max(first), **load}
-                figures[server.name]["after"] = server.rss_kilobytes()
+                load |= {"first": max(first), "rss": server.rss_kilobytes()}
+                figures[server.name]["loads"][connections] = load
                 print(f"round {number + 1}, {connections} connections, {server.name}: "
                       f"{load['requests'] / load['seconds']:.0f} requests/s", flush=True)
     return figures

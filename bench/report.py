@@ -52,15 +52,16 @@ def main():
             [load(results, name, connections) for name in results.names],
         )]
     text += ["## Process", *table(
-        ["", "first answer after the start, ms", "RSS idle, MB", "RSS after the load, MB", "size, MB", "build, s"],
+        ["", "start to first answer, ms", "RSS idle, MB", "after 64 connections, MB", "after 256, MB", "size, MB", "build, s"],
         [process(results, name) for name in results.names],
     )]
     text += ["## `GET /metrics` on a kept connection", *table(
         ["", *(f"p50 ms, {int(count):,} requests" for count in results.counts), "size, kB"],
         [scrapes(results, name) for name in results.names],
     )]
-    method = METHOD.strip().format(cores=machine["cores"], seconds=results.all["seconds"], rounds=rounds, s="s"[:rounds - 1])
-    text.append(method)
+    text.append(METHOD.strip().format(
+        cores=machine["cores"], seconds=results.all["seconds"], rounds=rounds, s="s"[:rounds - 1],
+    ))
     text += ["## Versions", *table(["", ""], [[name, version] for name, version in machine["versions"].items()])]
     with open(sys.argv[2], "w") as file:
         file.write("\n\n".join(text) + "\n")
@@ -79,7 +80,8 @@ def bars(results):
     p99 = {name: results.load(name, 16, "p99").median / 1000 for name in results.names}
     first = max(results.load(ours, connections, "first").most for connections in results.connections)
     waiting = max(results.load(ours, connections, "waiting").most for connections in results.connections)
-    idle, after = (results.server(ours, when).median * KILOBYTES for when in ("idle", "after"))
+    idle = results.server(ours, "idle").median * KILOBYTES
+    after, after_most = (results.load(ours, count, "rss").median * KILOBYTES for count in (64, 256))
     scrape = max(results.metrics(ours, count, "p50").median / 1000 for count in results.counts)
     rows = [
         ("requests/s at 64 connections at least Go's", f"{rate[ours] / rate[go]:.2f} ×", rate[ours] >= rate[go]),
@@ -90,7 +92,8 @@ def bars(results):
          f"{p99[ours]:.2f} ms; {', '.join(f'{name} {p99[name]:.2f}' for name in (go, axum, fastapi))}",
          p99[ours] == min(p99.values())),
         ("RSS idle at most 5 MB", f"{idle:.1f} MB", idle <= 5),
-        ("RSS after the load at most 10 MB", f"{after:.1f} MB", after <= 10),
+        ("RSS after the load of 64 connections at most 10 MB",
+         f"{after:.1f} MB (after 256: {after_most:.1f} MB)", after <= 10),
         ("/metrics p50 on a kept connection at most 0.3 ms", f"{scrape:.2f} ms", scrape <= 0.3),
     ]
     return [(bar, measured, "✓" if held else "✗") for bar, measured, held in rows]
@@ -115,7 +118,8 @@ def process(results, name):
     build = results.machine["builds"][name]
     return [
         name, results.server(name, "start").text(1e3),
-        results.server(name, "idle").text(KILOBYTES), results.server(name, "after").text(KILOBYTES),
+        results.server(name, "idle").text(KILOBYTES),
+        *(results.load(name, count, "rss").text(KILOBYTES) for count in (64, 256)),
         f"{build['bytes'] / 1e6:.1f}", f"{build['seconds']:.0f}",
     ]
 

@@ -46,7 +46,7 @@ class Results:
         return Figure([load[what] for load in self._loads(name, connections)])
 
     def server(self, name, what):
-        """A figure of a server: start, idle, after."""
+        """A figure of a server before any load: start, idle."""
         return Figure([figures[name][what] for figures in self.all["rounds_of_loads"]])
 
     def metrics(self, name, requests, what):

@@ -52,7 +52,8 @@ fetch() {
   cargo fetch --quiet --locked --manifest-path ../Cargo.toml
   cargo fetch --quiet --locked --manifest-path axum/Cargo.toml
   (cd go && GOTOOLCHAIN=local go mod download)
-  python3 -m pip download --quiet --disable-pip-version-check --dest "$BUILT/wheels" --requirement fastapi/requirements.txt
+  python3 -m pip download --quiet --disable-pip-version-check --dest "$BUILT/wheels" \
+    --requirement fastapi/requirements.txt
 }
 
 build() {
@@ -63,12 +64,16 @@ build() {
   sort "$BUILT"/*.built | paste --serial --delimiters , | sed "s/.*/{&}/" >"$BUILT/builds.json"
 }
 
-service() { cargo build --quiet --release --locked --offline --manifest-path ../Cargo.toml --target-dir "$BUILT/service"; }
-axum() { cargo build --quiet --release --locked --offline --manifest-path axum/Cargo.toml --target-dir "$BUILT/axum"; }
-go_service() { GOTOOLCHAIN=local GOCACHE=$BUILT/go-cache go build -C go -trimpath -ldflags='-s -w' -o "$BUILT/go-service"; }
+service() { rust ../Cargo.toml "$BUILT/service"; }
+axum() { rust axum/Cargo.toml "$BUILT/axum"; }
+rust() { cargo build --quiet --release --locked --offline --manifest-path "$1" --target-dir "$2"; }
+go_service() {
+  GOTOOLCHAIN=local GOCACHE=$BUILT/go-cache go build -C go -buildvcs=false -trimpath -ldflags='-s -w' -o "$BUILT/go-service"
+}
 fastapi() {
   python3 -m venv "$BUILT/venv"
-  "$BUILT/venv/bin/pip" install --quiet --disable-pip-version-check --no-index --find-links "$BUILT/wheels" --requirement fastapi/requirements.txt
+  "$BUILT/venv/bin/pip" install --quiet --disable-pip-version-check --no-index --find-links "$BUILT/wheels" \
+    --requirement fastapi/requirements.txt
 }
 
 # timed NAME RESULT COMMAND: builds, and notes the time it took and the result's size.
