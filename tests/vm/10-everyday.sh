@@ -57,6 +57,19 @@ target_acts_on_all() {
   eventually 60 verify --quick
 }
 
+target_restarts_all() {
+  local before i
+  before=$(invocations)
+  # systemd starts several units at once, which the ports have to bear each time.
+  for i in {1..10}; do
+    vm systemctl restart metrics-stack.target
+    equal "sockets after restart $i" "$(vm systemctl is-active metrics-service.socket metrics-alloy-ui.socket | sort -u)" active
+    contains "$(get 8000/health)" '{"status":"ok"}'
+  done
+  eventually 60 verify --quick
+  equal "units that were not restarted" "$(comm -12 <(echo "$before") <(invocations))" ""
+}
+
 is_all_off() { [[ -z $(vm systemctl list-units --no-legend --state=active,activating,deactivating 'metrics-*') ]]; }
 
 keeps_what_a_person_changed() {
@@ -136,6 +149,7 @@ test "ten requests become samples" requests_become_samples
 test "anyone may verify, without root" anyone_may_verify
 test "an application is taken in by a file, and let go" takes_in_another_application
 test "the target stops and starts all" target_acts_on_all
+test "the target restarts all, ten times" target_restarts_all
 test "a person's drop-in and edited configuration stay" keeps_what_a_person_changed
 test "what is shipped anew lies beside an edited file" lays_news_beside_an_edit
 test "a Grafana password changed by hand" grafana_password_is_a_persons
