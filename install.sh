@@ -53,13 +53,16 @@ options() {
 
 main() {
   options "$@"
-  if [[ -n $DOWNLOAD ]]; then download_only && exit; fi
+  if [[ -n $DOWNLOAD ]]; then
+    download_only
+    exit
+  fi
   lock
   trap 'finish $?' EXIT
   trap 'exit 130' INT TERM HUP
   if interrupted; then
     say "an earlier run was cut off: taking back what it had changed"
-    undo_all
+    undo_all || warn "not every unit of the earlier version could be started again"
   fi
   run preflight
   remember_fingerprints
@@ -68,7 +71,6 @@ main() {
   run place
   run start
   commit
-  STEP=verify
   step verify
   # What is started on behalf of a wrong check alone is worth keeping: from here on nothing is taken back.
   if [[ -n $CHANGED ]]; then "$ROOT/verify.sh"; else "$ROOT/verify.sh" --quick; fi
@@ -90,19 +92,25 @@ download_only() {
   say "the archives are in $DOWNLOAD: bring that folder to the host and run there: sudo ./install.sh --from FOLDER --service-binary FILE"
 }
 
-# Makes the changes final: the receipt says what is there, the undo log and what only the old version needed go.
+# Makes the changes final: the receipt says what is there, then the undo log goes, and with it the way back.
 commit() {
-  local old
+  local tree
   CHANGED=''
-  old=$(receipt_values tree)
+  mkdir -p "$RUN"
   write_receipt >"$RECEIPT.new"
   if interrupted || ! cmp --silent "$RECEIPT.new" "$RECEIPT"; then
     CHANGED=1
-    mv "$RECEIPT.new" "$RECEIPT"
+    put_file "$RECEIPT.new" "$RECEIPT"
   fi
-  rm -f "$UNDO" "$RECEIPT.new" "$RUN"/before.*
-  comm -23 <(sort <<<"$old") <(receipt_values tree | sort) | xargs --no-run-if-empty rm -rf
-  rm -rf "$CACHE"
+  rm -f "$UNDO"
+  STEP=verify
+  rm -rf "$RECEIPT.new" "$RUN"/before.* "$STAGE" "$CACHE"
+  STAGE=''
+  # The versions that were live before, also those of a run that was cut off here.
+  for tree in "$OPT"/*/; do
+    tree=${tree%/}
+    [[ -L $tree ]] || receipt_has tree "$tree" || rm -rf "$tree"
+  done
 }
 
 write_receipt() {
@@ -137,8 +145,7 @@ take_back() {
   if interrupted; then
     # A download that was cut is worth keeping for the next run.
     [[ $STEP == fetch ]] || rm -rf "$CACHE"
-    undo_all
-    echo "everything is back as it was"
+    if undo_all; then echo "everything is back as it was"; else echo "the files are back as they were, but not every unit could be started again: see ./verify.sh"; fi
   else
     echo "nothing has been changed"
   fi

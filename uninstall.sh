@@ -29,10 +29,11 @@ main() {
   lock
   if interrupted; then
     say "an install was cut off: taking back what it had changed"
-    undo_all
+    undo_all || :
   fi
   if [[ -z $purge && -z $(receipt_values unit) ]]; then
     say "metrics-stack is not installed"
+    rm -rf "$CACHE"
     say_kept
     exit
   fi

@@ -33,8 +33,14 @@ warn() { printf 'warning: %s\n' "$*" >&2 && log "warning: $*"; }
 
 # problem WHAT REMEDY: an error and what to do about it; the caller goes on.
 problem() { EXPLAINED=1 && printf 'error: %s\n  remedy: %s\n' "$1" "$2" >&2 && log "error: $1"; }
-die() { problem "$@" && exit 1; }
-usage_error() { printf 'error: %s\n  remedy: %s --help lists the options\n' "$1" "$0" >&2 && exit 2; }
+die() {
+  problem "$@" || :
+  exit 1
+}
+usage_error() {
+  printf 'error: %s\n  remedy: %s --help lists the options\n' "$1" "$0" >&2
+  exit 2
+}
 
 # The comment at the head of the calling script is its manual.
 manual() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }

@@ -14,8 +14,9 @@ pin() {
   }' "$VERSIONS"
 }
 
-# The folder of a component's pinned version, and whether it has yet to be unpacked.
-tree_of() { echo "$OPT/$1-$(pin "$1" version)"; }
+# The folder of a component's pinned archive, and whether it has yet to be unpacked. The sum is part of the name, so that
+# other bytes of the same version are unpacked beside the live ones too.
+tree_of() { echo "$OPT/$1-$(pin "$1" version)-$(pin "$1" sum | cut -c1-8)"; }
 is_missing() { [[ $(receipt_sum "$(tree_of "$1")") != "$(pin "$1" sum)" || ! -d $(tree_of "$1") ]]; }
 
 # The file in a folder that has the name of one of the component's URLs.
@@ -69,20 +70,23 @@ file_name() { basename "$(pin "$1" url)"; }
 
 # download COMPONENT FOLDER: from the first of its URLs that gives the pinned file.
 download() {
-  local component=$1 file url
+  local component=$1 file part url number=0
   file=$2/$(file_name "$1")
   mkdir -p "$2"
   if [[ -f $file ]] && check_sum "$file" "$component"; then return; fi
   say "    $component $(pin "$component" version)"
   while read -r url; do
-    if ! transfer "$url" "$file.part"; then
+    # Another pin or another server may mean other bytes, which must not go on from these.
+    part=$file.$(pin "$component" sum | cut -c1-8)-$((++number)).part
+    if ! transfer "$url" "$part"; then
       warn "$url could not be downloaded"
-    elif check_sum "$file.part" "$component"; then
-      mv -f "$file.part" "$file"
+    elif check_sum "$part" "$component"; then
+      mv -f "$part" "$file"
+      rm -f "$file".*.part
       return
     else
-      warn "$url gave another file: its SHA-256 is $(sum_of "$file.part"), pinned is $(pin "$component" sum)"
-      rm -f "$file.part"
+      warn "$url gave another file: its SHA-256 is $(sum_of "$part"), pinned is $(pin "$component" sum)"
+      rm -f "$part"
     fi
   done < <(pin "$component" urls)
   die "$component $(pin "$component" version) could not be had from any of its URLs" \

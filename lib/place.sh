@@ -75,14 +75,15 @@ destination() {
 # The configuration as it will be, for the programs to check.
 stage_configuration() {
   local path to
-  STAGE=$(mktemp -d)
-  chmod 0755 "$STAGE"
+  STAGE=$RUN/stage
+  rm -rf "$STAGE"
+  mkdir -m 0700 "$STAGE"
   [[ ! -d $ETC ]] || cp --recursive --dereference "$ETC/." "$STAGE"
   while read -r path; do
     to=$(destination "$path")
     [[ -z $to ]] || install -D -m 0644 "$ROOT/etc/$path" "$STAGE/${to#"$ETC/"}"
   done < <(shipped)
-  chmod -R a+rX "$STAGE"
+  chown -R 65534:65534 "$STAGE"
 }
 
 # What only checks needs none of root's rights.
@@ -90,8 +91,14 @@ as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs 
 
 check_configuration() {
   local output
-  output=$(as_nobody "$(tree_of prometheus)/bin/promtool" check config "$STAGE/prometheus/prometheus.yml" 2>&1) ||
+  local promtool rules
+  promtool=$(tree_of prometheus)/bin/promtool
+  # The syntax only, as a credential that systemd hands over is not there yet.
+  output=$(as_nobody "$promtool" check config --syntax-only "$STAGE/prometheus/prometheus.yml" 2>&1) ||
     die "Prometheus refuses its configuration: ${output//"$STAGE"/"$ETC"}" "correct that file"
+  mapfile -t rules < <(find "$STAGE/prometheus/rules" -name '*.yml' 2>/dev/null)
+  ((${#rules[@]} == 0)) || output=$(as_nobody "$promtool" check rules "${rules[@]}" 2>&1) ||
+    die "Prometheus refuses its rules: ${output//"$STAGE"/"$ETC"}" "correct that file"
   output=$(as_nobody "$(tree_of alloy)/bin/alloy" validate "$STAGE/alloy" 2>&1) ||
     die "Alloy refuses its configuration: ${output//"$STAGE"/"$ETC"}" "correct that file"
   rm -rf "$STAGE"
@@ -111,12 +118,18 @@ place_configuration() {
 place_units() {
   local unit
   for unit in "${UNITS[@]}"; do
-    cmp --silent "$ROOT/systemd/$unit" "$UNIT_DIR/$unit" || { put_file "$ROOT/systemd/$unit" "$UNIT_DIR/$unit" && CHANGED_UNITS+=("$unit"); }
+    if ! cmp --silent "$ROOT/systemd/$unit" "$UNIT_DIR/$unit"; then
+      put_file "$ROOT/systemd/$unit" "$UNIT_DIR/$unit"
+      CHANGED_UNITS+=("$unit")
+    fi
   done
   ((${#CHANGED_UNITS[@]} == 0)) || systemctl daemon-reload
   for unit in "${UNITS[@]}"; do
     # Only what this install brings is enabled: a person's own `systemctl disable` stays.
-    receipt_has unit "$UNIT_DIR/$unit" || { note enable "$unit" && systemctl --quiet enable "$unit"; }
+    if ! receipt_has unit "$UNIT_DIR/$unit"; then
+      note enable "$unit"
+      systemctl --quiet enable "$unit"
+    fi
   done
 }
 

@@ -29,11 +29,14 @@ start() {
       restart_component "$component"
     fi
   done
-  systemctl --quiet is-active metrics-stack.target || ! systemctl --quiet is-enabled metrics-stack.target || systemctl start metrics-stack.target
+  if systemctl --quiet is-enabled metrics-stack.target && ! systemctl --quiet is-active metrics-stack.target; then
+    note_run metrics-stack.target
+    systemctl start metrics-stack.target
+  fi
 }
 
 # A component that a person has switched off is neither started nor waited for.
-is_enabled() { systemctl --quiet is-enabled "$(unit_of "$1")"; }
+is_enabled() { systemctl --quiet is-enabled metrics-stack.target && systemctl --quiet is-enabled "$(unit_of "$1")"; }
 
 restart_component() {
   local unit socket
@@ -41,8 +44,9 @@ restart_component() {
   is_enabled "$1" || systemctl --quiet is-active "$unit" || return 0
   say "    $1"
   [[ $1 != alloy ]] || wait_for_remote_write
-  note_run "$unit"
+  # In this order, as on the way back the unit has to stop before its data goes.
   note_state "$1"
+  note_run "$unit"
   socket=${unit%.service}.socket
   # The port is let go of only where the socket itself is new: its service has to be stopped for that.
   if [[ " ${CHANGED_UNITS[*]} " == *" $socket "* ]]; then
@@ -51,6 +55,8 @@ restart_component() {
     systemctl start "$socket" || unit_failed "$socket"
   fi
   STARTED_AT=$(date +%s)
+  # Its count of restarts begins anew.
+  systemctl reset-failed "$unit" 2>/dev/null || :
   systemctl restart "$unit" || unit_failed "$unit"
   wait_until_ready "$1"
 }
@@ -59,8 +65,12 @@ note_run() { if systemctl --quiet is-active "$1"; then note run "$1" active; els
 
 note_state() {
   [[ $1 != metrics-service && $1 != alloy-ui ]] || return 0
-  [[ -d $PRIVATE ]] || { note rmdir "$PRIVATE" && MADE_DIRS+=("$PRIVATE"); }
-  [[ -d $PRIVATE/metrics-stack/$1 ]] || note state "$1"
+  if [[ ! -d $PRIVATE ]]; then
+    note rmdir "$PRIVATE"
+    MADE_DIRS+=("$PRIVATE")
+  fi
+  # A drop-in with a user of its own keeps the data below $VAR itself.
+  [[ -e $PRIVATE/metrics-stack/$1 || -e $VAR/$1 ]] || note state "$1"
 }
 
 wait_until_ready() {

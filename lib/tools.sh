@@ -11,7 +11,11 @@ tools() {
     package_has_rust || no_rust
     packages+=(cargo)
   fi
-  [[ -n $SERVICE_BINARY ]] || has cc || packages+=(gcc)
+  if [[ -z $SERVICE_BINARY ]] && ! has cc; then
+    packages+=(gcc)
+    # Debian's compiler only recommends what linking needs.
+    ! has apt-get || packages+=(libc6-dev)
+  fi
   ((${#packages[@]} == 0)) || install_packages "${packages[@]}"
   # A toolchain of the builder's own that is too old comes before the distribution's.
   [[ -n $SERVICE_BINARY ]] || rust_is_new_enough || no_rust
@@ -39,7 +43,7 @@ apt_get() {
     until apt-get "${options[@]}" -o APT::Update::Error-Mode=any update >&2 || ((--tries == 0)) || ! lists_are_locked; do sleep 5; done
     APT_UPDATED=1
   fi
-  # As a job of its own, so that the lists of open files of dpkg's children do not hold our lock.
+  # Without descriptor 9: a daemon that a package starts would hold our lock.
   DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get "${options[@]}" "$@" >&2 9<&-
 }
 

@@ -50,8 +50,9 @@ point() {
 # An undo log is there, and is for us to replay: without root nothing is.
 interrupted() { [[ -s $UNDO && -w $UNDO ]]; }
 
+# Fails when all is back but some unit that ran before does not start.
 undo_all() {
-  local action path argument restart=()
+  local action path argument restart=() status=0
   while IFS=$'\t' read -r action path argument; do
     case $action in
     remove) rm -rf "$path" "$path.part" ;;
@@ -70,13 +71,14 @@ undo_all() {
   done < <(tac "$UNDO")
   systemctl daemon-reload
   systemctl reset-failed 'metrics-*' 2>/dev/null || :
-  # In the order in which they were started the first time; what can't be had back is said by verify.sh.
-  ((${#restart[@]} == 0)) || systemctl restart "${restart[@]}" || :
-  rm -f "$UNDO" "$RUN"/before.* "$RECEIPT.new"
+  # In the order in which they were started the first time.
+  ((${#restart[@]} == 0)) || systemctl restart "${restart[@]}" || status=1
+  rm -rf "$UNDO" "$RUN"/before.* "$RUN/stage" "$RECEIPT.new"
   if [[ ! -e $RECEIPT ]]; then
     rm -rf "$RUN"
     rmdir "$VAR" 2>/dev/null || :
   fi
+  return "$status"
 }
 
 # The component's data, where systemd keeps it for DynamicUser= and the symlink to it.
