@@ -15,7 +15,7 @@ METHOD = """
 
 The same service four times: the same routes, the same JSON, the same metrics with the same labels, buckets and zeros from the start, each
 as its users would write it. `same.py` compares their answers and their series before anything is measured. All of them are built for
-release, log no line per request, and listen on 127.0.0.1.
+release, log no line per request, and listen on 127.0.0.1{unit}.
 
 **Servers and generator share the same {cores} cores**; nothing is pinned. The generator is wrk, with two threads (one for one connection),
 each connection asking again as soon as it is answered: latencies under full load are those of a closed loop. A round starts all
@@ -23,6 +23,7 @@ four anew, lets them rest for a second, and loads one at a time for {seconds} s,
 changes each time. {rounds} round{s}: figures are the median and, in brackets, the least and the most.
 
 - *first answer*: the slowest of so many keep-alive connections that a client of our own opens at once, asks once on each and keeps open.
+  A second more means that the listener's queue was full and the connection had to be tried again: axum's is of 128.
 - *left waiting*: connections of wrk that had received nothing for a second when the kernel was asked (`ss`), once a second during
   the load; the most of all rounds.
 - *CPU*: processor time of the server, user and system, by request answered.
@@ -60,7 +61,7 @@ def main():
         [scrapes(results, name) for name in results.names],
     )]
     text.append(METHOD.strip().format(
-        cores=machine["cores"], seconds=results.all["seconds"], rounds=rounds, s="s"[:rounds - 1],
+        cores=machine["cores"], unit=machine["unit"], seconds=results.all["seconds"], rounds=rounds, s="s"[:rounds - 1],
     ))
     text += ["## Versions", *table(["", ""], [[name, version] for name, version in machine["versions"].items()])]
     with open(sys.argv[2], "w") as file:
