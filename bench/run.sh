@@ -37,6 +37,7 @@ tools() {
   command -v cargo >/dev/null || packages+=(cargo)
   command -v go >/dev/null || packages+=(golang-go)
   python3 -m ensurepip --version &>/dev/null || packages+=(python3 python3-venv)
+  [[ -e /etc/ssl/certs/ca-certificates.crt ]] || packages+=(ca-certificates)
   command -v git >/dev/null || packages+=(git)
   command -v ss >/dev/null || packages+=(iproute2)
   # wrk takes the least of the cores that it shares with the servers.
@@ -52,7 +53,9 @@ fetch() {
   cargo fetch --quiet --locked --manifest-path ../Cargo.toml
   cargo fetch --quiet --locked --manifest-path axum/Cargo.toml
   (cd go && GOTOOLCHAIN=local go mod download)
-  python3 -m pip download --quiet --disable-pip-version-check --dest "$BUILT/wheels" \
+  # Debian's Python has pip in virtual environments only.
+  python3 -m venv "$BUILT/fetch"
+  "$BUILT/fetch/bin/pip" download --quiet --disable-pip-version-check --dest "$BUILT/wheels" \
     --requirement fastapi/requirements.txt
 }
 
