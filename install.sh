@@ -104,8 +104,7 @@ commit() {
   fi
   rm -f "$UNDO"
   STEP=verify
-  rm -rf "$RECEIPT.new" "$RUN"/before.* "$STAGE" "$CACHE"
-  STAGE=''
+  rm -rf "$RECEIPT.new" "$RUN"/before.* "$CACHE"
   # The versions that were live before, also those of a run that was cut off here.
   for tree in "$OPT"/*/; do
     tree=${tree%/}

@@ -31,7 +31,7 @@ archive_in() {
 declare -A ARCHIVE=()
 BINARY=''
 fetch() {
-  local component build=''
+  local component
   if [[ -n $SERVICE_BINARY ]]; then
     BINARY=$SERVICE_BINARY
     check_service
@@ -40,7 +40,7 @@ fetch() {
     set -m
     build_service &
     set +m
-    build=$! BUILD=$!
+    BUILD=$!
   fi
   for component in "${ARCHIVED[@]}"; do
     is_missing "$component" || continue
@@ -55,9 +55,9 @@ fetch() {
       ARCHIVE[$component]=$CACHE/$(file_name "$component")
     fi
   done
-  if [[ -n $build ]]; then
-    ! kill -0 "$build" 2>/dev/null || say "    building the service"
-    wait "$build" || die "the service could not be built" "the lines above say why; or bring a binary that was built elsewhere: --service-binary FILE"
+  if [[ -n $BUILD ]]; then
+    ! kill -0 "$BUILD" 2>/dev/null || say "    building the service"
+    wait "$BUILD" || die "the service could not be built" "the lines above say why; or bring a binary that was built elsewhere: --service-binary FILE"
     BUILD=''
     BINARY=$ROOT/target/release/metrics-service
     check_service

@@ -90,8 +90,7 @@ stage_configuration() {
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs "$@"; }
 
 check_configuration() {
-  local output
-  local promtool rules
+  local output promtool rules
   promtool=$(tree_of prometheus)/bin/promtool
   # The syntax only, as a credential that systemd hands over is not there yet.
   output=$(as_nobody "$promtool" check config --syntax-only "$STAGE/prometheus/prometheus.yml" 2>&1) ||

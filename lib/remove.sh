@@ -43,11 +43,6 @@ remove_all() {
   [[ -z $made ]] || xargs rmdir --ignore-fail-on-non-empty <<<"$made"
 }
 
-forget_units() {
-  systemctl daemon-reload
-  systemctl reset-failed 'metrics-*' 2>/dev/null || :
-}
-
 say_kept() {
   local packages
   packages=${PURGED_PACKAGES-$(receipt_values package)}

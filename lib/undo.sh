@@ -69,8 +69,7 @@ undo_all() {
       ;;
     esac
   done < <(tac "$UNDO")
-  systemctl daemon-reload
-  systemctl reset-failed 'metrics-*' 2>/dev/null || :
+  forget_units
   # In the order in which they were started the first time.
   ((${#restart[@]} == 0)) || systemctl restart "${restart[@]}" || status=1
   rm -rf "$UNDO" "$RUN"/before.* "$RUN/stage" "$RECEIPT.new"
@@ -79,6 +78,12 @@ undo_all() {
     rmdir "$VAR" 2>/dev/null || :
   fi
   return "$status"
+}
+
+# Lets systemd forget units whose files are gone.
+forget_units() {
+  systemctl daemon-reload
+  systemctl reset-failed 'metrics-*' 2>/dev/null || :
 }
 
 # The component's data, where systemd keeps it for DynamicUser= and the symlink to it.

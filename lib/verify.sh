@@ -35,29 +35,26 @@ verify_units() {
 }
 
 verify_endpoints() {
-  endpoint "service" 8000 / /health /metrics
-  endpoint "Alloy" 12345 /-/ready /metrics
-  endpoint "Alloy's UI" 3000 /
-  endpoint "Prometheus" 9090 /-/ready /-/healthy
-  endpoint "Grafana" 3001 /api/health
+  endpoint "service" metrics-service.service 8000 / /health /metrics
+  endpoint "Alloy" metrics-alloy.service 12345 /-/ready /metrics
+  endpoint "Alloy's UI" metrics-alloy-ui.socket 3000 /
+  endpoint "Prometheus" metrics-prometheus.service 9090 /-/ready /-/healthy
+  endpoint "Grafana" metrics-grafana.service 3001 /api/health
 }
 
 declare -A ANSWERS=()
-# endpoint NAME PORT PATH...
+# endpoint NAME UNIT PORT PATH...
 endpoint() {
-  local unit path
-  case $2 in 8000) unit=metrics-service.service ;; 12345) unit=metrics-alloy.service ;; 3000) unit=metrics-alloy-ui.socket ;;
-  9090) unit=metrics-prometheus.service ;; 3001) unit=metrics-grafana.service ;; esac
-  if is_off "$unit"; then skip "$1 on 127.0.0.1:$2" "disabled" && return; fi
-  ANSWERS[$2]=1
-  for path in "${@:3}"; do
-    if ! try_for 10 local_get "$2$path"; then
-      ANSWERS[$2]=''
-      fail "$1 on 127.0.0.1:$2" "$path is not answered: $(local_get "$2$path" 2>&1 >/dev/null | head -n 1)" "journalctl -u $unit -n 50"
+  local row="$1 on 127.0.0.1:$3" unit=$2 port=$3 path
+  if is_off "$unit"; then skip "$row" "disabled" && return; fi
+  for path in "${@:4}"; do
+    if ! try_for 10 local_get "$port$path"; then
+      fail "$row" "$path is not answered: $(local_get "$port$path" 2>&1 >/dev/null | head -n 1)" "journalctl -u $unit -n 50"
       return
     fi
   done
-  pass "$1 on 127.0.0.1:$2 answers"
+  ANSWERS[$port]=1
+  pass "$row answers"
 }
 
 # try_for SECONDS COMMAND...
