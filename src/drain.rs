@@ -64,8 +64,11 @@ pub fn drain(listener: &TcpListener, shared: &Shared, workers: &[JoinHandle<()>]
     });
 
     phase.stopped.store(true, Ordering::Release);
-    workers.iter().for_each(|_| shared.server.unblock());
-    complete &= until(deadline, || workers.iter().all(JoinHandle::is_finished) && shared.pool.is_idle());
+    complete &= until(deadline, || {
+        // One that takes all there is takes the word for another too.
+        shared.server.unblock();
+        workers.iter().all(JoinHandle::is_finished) && shared.pool.is_idle()
+    });
     if !complete {
         log::warning(&format!("left requests unanswered that took longer than {} s", LIMIT.as_secs()));
     }

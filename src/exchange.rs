@@ -1,5 +1,6 @@
 //! One request on its way to its answer: counted, timed, and answered even when its handler panics.
 
+use std::net::SocketAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,32 +16,58 @@ pub struct Exchange {
     request: Request,
     route: Route,
     received: Instant,
-    metrics: Arc<Metrics>,
+    /// None for the service's own requests, which count nowhere.
+    metrics: Option<Arc<Metrics>>,
     /// Held to the end of the answer, whatever that end is.
     _in_flight: Option<InFlight>,
 }
 
 impl Exchange {
-    /// Takes a request; from here on it is in flight.
-    pub fn begin(request: Request, route: Route, metrics: &Arc<Metrics>) -> Exchange {
+    /// Takes a request; from here on it is in flight. Without `metrics` it counts nowhere.
+    pub fn begin(request: Request, route: Route, metrics: Option<Arc<Metrics>>) -> Exchange {
         Exchange {
-            _in_flight: metrics.begin(route),
-            metrics: metrics.clone(),
+            _in_flight: metrics.as_ref().and_then(|metrics| metrics.begin(route)),
+            metrics,
             received: Instant::now(),
             request,
             route,
         }
     }
 
-    /// Does the work and sends its answer. A panic of the work is a 500.
+    /// The client; over TCP there always is one.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.request.remote_addr().copied()
+    }
+
+    /// Does the work and sends its answer. A panic of the work is a 500. False when the client does not read.
     ///
     /// The answer is counted before it is sent: who has got it finds it counted.
-    pub fn finish(self, work: impl FnOnce() -> Answer) {
+    pub fn finish(self, work: impl FnOnce() -> Answer) -> bool {
+        let answer = self.answer(work);
+        // tiny_http ignores that a client has gone, and panics at some ways to go.
+        !matches!(catch_unwind(AssertUnwindSafe(|| self.request.respond(answer.into()))), Ok(Err(_)))
+    }
+
+    /// The same, but the request's body is never touched; tiny_http does not let go of the connection any more.
+    pub fn finish_and_leak(self, work: impl FnOnce() -> Answer) {
+        let answer = self.answer(work);
+        // The one way to answer without dropping the body's reader. What it offers to upgrade to is what there is.
+        let upgrade = || std::mem::forget(self.request.upgrade("HTTP/1.1", answer.into()));
+        let _ = catch_unwind(AssertUnwindSafe(upgrade));
+    }
+
+    /// Drops the request unanswered, which only one whose connection is cut may be: the next answer would take its place.
+    pub fn discard(self) {
+        drop(self.request.into_writer());
+    }
+
+    fn answer(&self, work: impl FnOnce() -> Answer) -> Answer {
         let answer =
             catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Answer::json(500, r#"{"error":"internal error"}"#));
-        self.metrics.record(self.route, answer.status, self.received.elapsed());
-        // An error means that the client has gone; tiny_http panics at some of them.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.request.respond(answer.into())));
+        if let Some(metrics) = &self.metrics {
+            metrics.record(self.route, answer.status, self.received.elapsed());
+        }
+        answer
     }
 }
 
@@ -59,9 +86,9 @@ mod tests {
         let request = server.recv().unwrap();
 
         let (route, metrics) = (Route::of(&request), Arc::new(Metrics::new()));
-        let exchange = Exchange::begin(request, route, &metrics);
+        let exchange = Exchange::begin(request, route, Some(metrics.clone()));
         assert!(metrics.text().contains("\nactive_connections 1\n"));
-        exchange.finish(|| panic!("a handler's panic, wanted by this test"));
+        assert!(exchange.finish(|| panic!("a handler's panic, wanted by this test")));
 
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();

@@ -7,9 +7,17 @@ use std::time::Duration;
 
 use nix::libc::linger;
 use nix::sys::socket::{self, sockopt, Backlog};
+use nix::sys::time::TimeVal;
 
 /// A connection to oneself over loopback takes microseconds; longer means that the queue of the listener is full.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What tiny_http can parse ahead of a client that is cut; the kernel doubles it, and a head has room in that.
+const RECEIVE_BYTES: usize = 4 << 10;
+/// Room for answers that a client has not read yet: four times the largest, `/metrics`.
+const SEND_BYTES: usize = 128 << 10;
+/// How long a worker waits where there is no room: the kernel's least, as it waits in front of everybody.
+const SEND_TIMEOUT: TimeVal = TimeVal::new(0, 1000);
 
 /// Takes the socket on descriptor 0 (`StandardInput=socket`) when it listens, binds `address` otherwise.
 ///
@@ -59,9 +67,13 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
+/// Sets what connections inherit, and what a predecessor may have left.
 fn prepare(listener: &TcpListener) -> io::Result<()> {
-    // Connections inherit it: without it, answers above the write buffer stall 40 ms (Nagle with delayed ACK).
+    // Without it, answers above the write buffer stall 40 ms (Nagle with delayed ACK).
     socket::setsockopt(listener, sockopt::TcpNoDelay, &true)?;
+    socket::setsockopt(listener, sockopt::RcvBuf, &RECEIVE_BYTES)?;
+    socket::setsockopt(listener, sockopt::SndBuf, &SEND_BYTES)?;
+    socket::setsockopt(listener, sockopt::SendTimeout, &SEND_TIMEOUT)?;
     // A predecessor that drained has left the shared socket non-blocking.
     listener.set_nonblocking(false)
 }

@@ -17,12 +17,12 @@ const DEFAULT_DURATION_MS: RangeInclusive<u16> = 50..=500;
 /// What `error_rate` may be: it is a probability.
 const ERROR_RATE: RangeInclusive<f64> = 0.0..=1.0;
 
-/// The work that a client asks for.
+/// The work that a client asks for, with what it leaves to chance drawn.
 #[derive(Debug, PartialEq)]
 pub struct Load {
-    duration_ms: Option<u16>,
+    duration_ms: u16,
     mode: Mode,
-    error_rate: f64,
+    fails: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +35,7 @@ impl Load {
     /// Reads the query. Each parameter may be given once; the error is a 400 that names the parameter and its range.
     ///
     /// Strict, because a misspelt parameter that is ignored looks like one that does not work.
-    pub fn parse(query: &str) -> Result<Load, Answer> {
+    pub fn parse(query: &str, random: &mut SmallRng) -> Result<Load, Answer> {
         let (mut duration_ms, mut mode, mut error_rate) = (None, None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -49,12 +49,16 @@ impl Load {
                 return Err(refuse("duration_ms, mode and error_rate may be given once each"));
             }
         }
-        Ok(Load { duration_ms, mode: mode.unwrap_or(Mode::Sleep), error_rate: error_rate.unwrap_or(0.0) })
+        Ok(Load {
+            duration_ms: duration_ms.unwrap_or_else(|| random.random_range(DEFAULT_DURATION_MS)),
+            mode: mode.unwrap_or(Mode::Sleep),
+            fails: random.random_bool(error_rate.unwrap_or(0.0)),
+        })
     }
 
     /// Works as long as asked for, in this thread, and says how long that was: 200, or 500 at the rate asked for.
-    pub fn perform(&self, random: &mut SmallRng) -> Answer {
-        let duration_ms = self.duration_ms.unwrap_or_else(|| random.random_range(DEFAULT_DURATION_MS));
+    pub fn perform(&self) -> Answer {
+        let duration_ms = self.duration_ms;
         let duration = Duration::from_millis(duration_ms.into());
         let mode = match self.mode {
             Mode::Sleep => {
@@ -66,7 +70,7 @@ impl Load {
                 "cpu"
             }
         };
-        let (status, word) = if random.random_bool(self.error_rate) {
+        let (status, word) = if self.fails {
             (500, r#""error":"simulated, as error_rate asks for""#)
         } else {
             (200, r#""status":"ok""#)
@@ -114,15 +118,20 @@ mod tests {
 
     use super::*;
 
+    fn parsed(query: &str, random: &mut SmallRng) -> Load {
+        Load::parse(query, random).unwrap()
+    }
+
     #[test]
     fn a_query_may_name_all_some_or_nothing() {
-        let parsed = |query| Load::parse(query).unwrap();
-        assert_eq!(parsed(""), Load { duration_ms: None, mode: Mode::Sleep, error_rate: 0.0 });
-        assert_eq!(
-            parsed("error_rate=0.25&mode=cpu&duration_ms=10000"),
-            Load { duration_ms: Some(10_000), mode: Mode::Cpu, error_rate: 0.25 }
-        );
-        assert_eq!(parsed("&duration_ms=7&"), Load { duration_ms: Some(7), mode: Mode::Sleep, error_rate: 0.0 });
+        let mut random = SmallRng::seed_from_u64(1);
+        let load = |duration_ms, mode, fails| Load { duration_ms, mode, fails };
+        assert_eq!(parsed("error_rate=1&mode=cpu&duration_ms=10000", &mut random), load(10_000, Mode::Cpu, true));
+        assert_eq!(parsed("&duration_ms=7&", &mut random), load(7, Mode::Sleep, false));
+        for _ in 0..1000 {
+            let Load { duration_ms, mode, fails } = parsed("", &mut random);
+            assert!(DEFAULT_DURATION_MS.contains(&duration_ms) && mode == Mode::Sleep && !fails, "{duration_ms}");
+        }
     }
 
     #[test]
@@ -130,7 +139,7 @@ mod tests {
         let mut random = SmallRng::seed_from_u64(1);
         for query in ["duration_ms=20", "duration_ms=20&mode=cpu"] {
             let start = Instant::now();
-            let answer = Load::parse(query).unwrap().perform(&mut random);
+            let answer = parsed(query, &mut random).perform();
             assert!(start.elapsed() >= Duration::from_millis(20), "{query}");
             assert!(answer.body.contains(r#""duration_ms":20}"#), "{}", answer.body);
         }
@@ -139,10 +148,7 @@ mod tests {
     #[test]
     fn errors_come_at_the_rate_asked_for() {
         let mut random = SmallRng::seed_from_u64(1);
-        let mut errors = |query| {
-            let load = Load::parse(query).unwrap();
-            (0..1000).filter(|_| load.perform(&mut random).status == 500).count()
-        };
+        let mut errors = |query| (0..1000).filter(|_| parsed(query, &mut random).perform().status == 500).count();
         assert_eq!(errors("duration_ms=0&error_rate=0"), 0);
         assert_eq!(errors("duration_ms=0&error_rate=1"), 1000);
         assert!((200..300).contains(&errors("duration_ms=0&error_rate=0.25")));

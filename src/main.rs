@@ -2,22 +2,27 @@
 //!
 //! `main` maps `run` to an exit code and says once what went wrong.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod answer;
+mod body;
+mod census;
 mod cli;
+mod clients;
 mod drain;
 mod exchange;
 mod listener;
 mod load;
 mod log;
+mod memory;
 mod metrics;
 mod notify;
 mod pool;
 mod probe;
 mod routes;
 mod server;
-mod wake;
+mod sockets;
+mod work;
 mod worker;
 
 use std::process::ExitCode;
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
 /// Serves until a signal comes; the error is a sentence for the user.
 fn run(address: std::net::SocketAddr) -> Result<(), String> {
     log::report_panics();
+    memory::keep_little();
     let shutdown = Shutdown::new();
     stop_on_signals(&shutdown)?;
     let listener = listener::from_systemd_or_bind(address)?;

@@ -6,13 +6,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use rand::rngs::SmallRng;
-use rand::SeedableRng;
-
 /// A few lines of handler need little of a stack; the default would reserve 2 MiB each.
 const STACK_BYTES: usize = 128 << 10;
 
-type Job = Box<dyn FnOnce(&mut SmallRng) + Send>;
+type Job = Box<dyn FnOnce() + Send>;
 
 /// The pool.
 pub struct Pool {
@@ -43,8 +40,8 @@ impl Pool {
         Some(Slot(self.free.clone()))
     }
 
-    /// Runs the job on the thread that was reserved, with that thread's source of randomness.
-    pub fn run(&self, slot: Slot, job: impl FnOnce(&mut SmallRng) + Send + 'static) {
+    /// Runs the job on the thread that was reserved.
+    pub fn run(&self, slot: Slot, job: impl FnOnce() + Send + 'static) {
         let _ = self.jobs.send((slot, Box::new(job)));
     }
 
@@ -61,12 +58,11 @@ impl Drop for Slot {
 }
 
 fn work(queue: &Mutex<Receiver<(Slot, Job)>>) {
-    let mut random = SmallRng::from_os_rng();
     loop {
         // A statement of its own, so that the lock is free again while the job runs.
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((_slot, job)) = next else { return };
-        job(&mut random);
+        job();
     }
 }
 
@@ -83,7 +79,7 @@ mod tests {
         let wait = Arc::new(Mutex::new(wait));
         for _ in 0..2 {
             let wait = wait.clone();
-            pool.run(pool.reserve().unwrap(), move |_| wait.lock().unwrap().recv().unwrap());
+            pool.run(pool.reserve().unwrap(), move || wait.lock().unwrap().recv().unwrap());
         }
         assert!(pool.reserve().is_none());
         finish.send(()).unwrap();

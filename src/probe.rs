@@ -1,17 +1,23 @@
-//! The watchdog: systemd hears that the service lives only after the service has answered a request of its own.
+//! The service's requests to itself: systemd hears that it lives only after it has answered one.
 //!
 //! The request goes the whole way, over TCP, the accept loop and a worker. It counts in no metric.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use crate::drain::Phase;
+use crate::server::Stop;
 use crate::{log, notify};
 
+/// Without a watchdog: half a minute, as the unit has it.
+const LIMIT_WITHOUT_WATCHDOG: Duration = Duration::from_secs(30);
+/// Failures in a row: one may be a moment of too much work. The watchdog bites at about the same time.
+const MOST_FAILURES: u32 = 3;
 const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 /// Makes the service's requests to itself, and knows them again.
@@ -50,17 +56,28 @@ impl Probe {
     }
 }
 
-/// Feeds systemd's watchdog, if there is one, until the server drains.
-pub fn feed_watchdog(probe: Arc<Probe>, phase: Arc<Phase>) -> io::Result<()> {
-    let Some(limit) = notify::watchdog() else { return Ok(()) };
+/// Asks again and again until the server drains: feeds systemd's watchdog, if there is one, and ends a server that does
+/// not answer any more.
+pub fn start(probe: Arc<Probe>, phase: Arc<Phase>, stop: Sender<Stop>) -> io::Result<()> {
     // With three steps of at most a sixth each, an answer that comes late still feeds it in time.
+    let limit = notify::watchdog().unwrap_or(LIMIT_WITHOUT_WATCHDOG);
     let (period, timeout) = (limit / 3, limit / 6);
-    thread::Builder::new().name("watchdog".into()).spawn(move || {
+    thread::Builder::new().name("probe".into()).spawn(move || {
+        let mut failures = 0;
         while !phase.is_draining() {
             match probe.ask(timeout) {
-                Ok(()) => notify::alive(),
+                Ok(()) => {
+                    failures = 0;
+                    notify::alive();
+                }
                 Err(_) if phase.is_draining() => return,
-                Err(error) => log::warning(&format!("no answer to a request to myself: {error}")),
+                Err(error) => {
+                    failures += 1;
+                    log::warning(&format!("no answer to a request to myself: {error}"));
+                }
+            }
+            if failures == MOST_FAILURES {
+                let _ = stop.send(Stop::Broken(format!("no answer to {failures} requests to myself")));
             }
             thread::sleep(period);
         }

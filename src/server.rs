@@ -3,20 +3,23 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use rand::rngs::SmallRng;
+use rand::SeedableRng;
 use tiny_http::Server;
 
+use crate::clients::Clients;
 use crate::drain::{self, Phase};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::probe::{self, Probe};
-use crate::worker::{self, Shared};
-use crate::{listener, log, notify, wake};
+use crate::worker::{self, Shared, Turn};
+use crate::{census, listener, log, notify};
 
-/// Threads that answer what can be answered at once: more than cores, as one may wait for a client that reads slowly.
-const WORKERS: usize = 4;
+/// Threads that answer what can be answered at once. One more than needed, as each may wait a millisecond for a client.
+const WORKERS: usize = 2;
 /// Threads for `/simulate-load`; with its default of 275 ms in the mean they bear a hundred requests a second.
 const LOAD_THREADS: usize = 32;
 
@@ -24,8 +27,8 @@ const LOAD_THREADS: usize = 32;
 pub enum Stop {
     /// Somebody asks for it.
     Asked,
-    /// tiny_http accepts no connection any more.
-    Deaf(io::Error),
+    /// It can't go on; a sentence for the user says why.
+    Broken(String),
 }
 
 /// The way to tell the server to stop.
@@ -57,8 +60,8 @@ pub fn run(listener: TcpListener, shutdown: Shutdown) -> Result<(), String> {
 
     notify::stopping();
     drain::drain(&listener, &shared, &workers);
-    if let Ok(Stop::Deaf(error)) = reason {
-        return Err(format!("cannot accept connections any more: {error}; the service must be started again"));
+    if let Ok(Stop::Broken(why)) = reason {
+        return Err(format!("{why}; the service must be started again"));
     }
     log::info("stopped");
     Ok(())
@@ -68,11 +71,15 @@ fn start(listener: &TcpListener, shutdown: &Shutdown) -> io::Result<(Arc<Shared>
     let address = listener::reachable_at(listener)?;
     let phase = Arc::new(Phase::default());
     let probe = Arc::new(Probe::new(address));
+    let (wanted, to_cut) = mpsc::channel();
     let shared = Arc::new(Shared {
+        address,
         server: Server::from_listener(listener.try_clone()?, None).map_err(io::Error::other)?,
+        turn: Mutex::new(Turn { number: 0, random: SmallRng::from_os_rng() }),
         metrics: Arc::new(Metrics::new()),
         pool: Pool::start(LOAD_THREADS)?,
-        waker: wake::start(address, phase.clone())?,
+        clients: Clients::default(),
+        wanted,
         probe: probe.clone(),
         phase: phase.clone(),
         received: Default::default(),
@@ -84,6 +91,7 @@ fn start(listener: &TcpListener, shutdown: &Shutdown) -> io::Result<(Arc<Shared>
             thread::Builder::new().name("worker".into()).spawn(move || worker::work(&shared))
         })
         .collect::<io::Result<_>>()?;
-    probe::feed_watchdog(probe, phase)?;
+    census::start(shared.clone(), to_cut)?;
+    probe::start(probe, phase, shutdown.trigger())?;
     Ok((shared, workers))
 }

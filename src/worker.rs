@@ -1,37 +1,46 @@
 //! A worker: takes requests from tiny_http and answers them, or hands them on where the answer takes time.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use rand::rngs::SmallRng;
 use tiny_http::{Request, Server};
 
 use crate::answer::Answer;
+use crate::body;
+use crate::clients::Clients;
 use crate::drain::Phase;
 use crate::exchange::Exchange;
-use crate::load::Load;
-use crate::metrics::Metrics;
-use crate::pool::Pool;
+use crate::metrics::{Cut, Metrics};
+use crate::pool::{Pool, Slot};
 use crate::probe::Probe;
-use crate::routes::{self, Endpoint, Method, Route};
+use crate::routes::Route;
 use crate::server::Stop;
-use crate::wake::Waker;
+use crate::work::Work;
 
-/// How many clients a worker remembers, some 64 KB; a forgotten one costs a nudge too many.
-const KNOWN_CLIENTS: usize = 1024;
+/// How many requests of one client may wait: as many as pipelining clients send ahead at most.
+const MOST_WAITING: usize = 16;
+/// How many requests are taken in one turn: enough for each of a thousand floods to show.
+const MOST_READY: usize = 16_384;
 
 /// What the workers share.
 pub struct Shared {
+    /// Where the service reaches itself.
+    pub address: SocketAddr,
     /// Where requests come from.
     pub server: Server,
+    /// Held by the worker that takes requests.
+    pub turn: Mutex<Turn>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Threads for simulated load.
     pub pool: Pool,
-    /// Whom to tell about a new client.
-    pub waker: Waker,
+    /// Who has sent requests.
+    pub clients: Clients,
+    /// Tells the census whom to cut.
+    pub wanted: Sender<SocketAddr>,
     /// Knows the service's own requests.
     pub probe: Arc<Probe>,
     /// How far the server is with stopping.
@@ -42,57 +51,112 @@ pub struct Shared {
     pub stop: Sender<Stop>,
 }
 
+/// The turn to take requests.
+pub struct Turn {
+    /// Which one it is.
+    pub number: u64,
+    /// Draws what requests for load leave open.
+    pub random: SmallRng,
+}
+
 /// Takes and answers requests until the server has stopped.
-pub fn work(shared: &Shared) {
-    let mut known = HashSet::new();
+pub fn work(shared: &Arc<Shared>) {
     while !shared.phase.has_stopped() {
-        match shared.server.recv() {
-            Ok(request) => take(shared, &mut known, request),
-            // The accept loop has ended: as it should where the server drains, by a failure otherwise.
-            Err(error) => {
-                shared.phase.accept_has_ended();
-                if !shared.phase.is_draining() {
-                    let _ = shared.stop.send(Stop::Deaf(error));
-                }
-            }
+        for (exchange, work) in take(shared) {
+            shared.answer(exchange, work);
         }
     }
 }
 
-fn take(shared: &Shared, known: &mut HashSet<SocketAddr>, request: Request) {
+/// Takes all requests that wait, hands on what takes time, and returns what can be answered at once.
+///
+/// All, because tiny_http parses ahead into a queue without a bound: who sends faster than he is answered shows in it.
+fn take(shared: &Arc<Shared>) -> Vec<(Exchange, Work)> {
+    // One worker at a time: a client's request for load must be known before another worker meets what is behind it.
+    let mut turn = shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    turn.number += 1;
+    let mut ready = Vec::new();
+    let mut next = shared.server.recv().map(Some);
+    while let Ok(Some(request)) = next {
+        ready.extend(sort(shared, request, &mut turn));
+        next = if ready.len() < MOST_READY { shared.server.try_recv() } else { Ok(None) };
+    }
+    if let Err(error) = next {
+        // The accept loop has ended: as it should where the server drains, by a failure otherwise.
+        shared.phase.accept_has_ended();
+        if !shared.phase.is_draining() {
+            let _ = shared.stop.send(Stop::Broken(format!("cannot accept connections any more: {error}")));
+        }
+    }
+    ready
+}
+
+/// Hands a request on, or returns it.
+fn sort(shared: &Arc<Shared>, request: Request, turn: &mut Turn) -> Option<(Exchange, Work)> {
     shared.received.fetch_add(1, Ordering::AcqRel);
+    let peer = *request.remote_addr()?;
+    let mut client = shared.clients.hear(peer, turn.number);
+    if client.waiting > MOST_WAITING {
+        shared.cut(&peer, Cut::Flood);
+        client.is_cut = true;
+    }
+    let unread = body::unread(&request);
+    if client.is_cut && unread == 0 {
+        // Without an answer, which is right only as its connection ends: the next answer would take its place.
+        drop(request.into_writer());
+        return None;
+    }
     let route = Route::of(&request);
-    if let Some(peer) = request.remote_addr() {
-        if shared.probe.is_own(peer) {
-            // The answer alone: the service's own requests count nowhere.
-            let _ = request.respond(route.answer(&shared.metrics).into());
-            return;
-        }
-        if known.len() == KNOWN_CLIENTS {
-            known.clear();
-        }
-        if known.insert(*peer) {
-            shared.waker.nudge();
-        }
+    let work = Work::of(&request, route, &mut turn.random);
+    let own = shared.probe.is_own(&peer);
+    let exchange = Exchange::begin(request, route, (!own).then(|| shared.metrics.clone()));
+    if unread > 0 {
+        body::answer(shared, exchange, work, unread);
+        return None;
     }
-    if route.endpoint == Endpoint::SimulateLoad && route.method != Method::Other {
-        simulate_load(shared, route, request);
-    } else {
-        Exchange::begin(request, route, &shared.metrics).finish(|| route.answer(&shared.metrics));
+    // Answers go out in the order of the requests: whoever answers what is behind load waits for it.
+    let is_behind = client.in_pool > 0;
+    if !is_behind && !matches!(work, Work::Load(_)) {
+        return Some((exchange, work));
     }
+    match shared.pool.reserve() {
+        Some(slot) => answer_in_pool(shared, slot, peer, exchange, work),
+        None if is_behind => {
+            shared.cut(&peer, Cut::Flood);
+            exchange.discard();
+        }
+        None => return Some((exchange, Work::Refuse(busy()))),
+    }
+    None
 }
 
-fn simulate_load(shared: &Shared, route: Route, request: Request) {
-    let load = Load::parse(routes::split(request.url()).1);
-    let exchange = Exchange::begin(request, route, &shared.metrics);
-    match (load, shared.pool.reserve()) {
-        (Err(refusal), _) => exchange.finish(|| refusal),
-        (Ok(_), None) => exchange.finish(busy),
-        (Ok(load), Some(slot)) => shared.pool.run(slot, move |random| exchange.finish(|| load.perform(random))),
-    }
+fn answer_in_pool(shared: &Arc<Shared>, slot: Slot, peer: SocketAddr, exchange: Exchange, work: Work) {
+    shared.clients.enter_pool(&peer);
+    let in_pool = shared.clone();
+    shared.pool.run(slot, move || {
+        in_pool.answer(exchange, work);
+        in_pool.clients.leave_pool(&peer);
+    });
 }
 
 fn busy() -> Answer {
     Answer::json(503, r#"{"error":"as much load is being simulated as can be; try again later"}"#)
         .with("Retry-After", "1")
+}
+
+impl Shared {
+    /// Answers, and cuts a client that does not read.
+    pub fn answer(&self, exchange: Exchange, work: Work) {
+        let peer = exchange.peer();
+        if !exchange.finish(|| work.answer(&self.metrics)) {
+            peer.iter().for_each(|peer| self.cut(peer, Cut::Unread));
+        }
+    }
+
+    fn cut(&self, peer: &SocketAddr, reason: Cut) {
+        if self.clients.mark_cut(peer) {
+            self.metrics.count_cut(reason);
+            let _ = self.wanted.send(*peer);
+        }
+    }
 }

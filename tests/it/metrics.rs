@@ -46,6 +46,11 @@ fn expected() -> BTreeSet<String> {
         }
     }
     series.insert("active_connections".to_string());
+    series.insert("metrics_service_open_connections".to_string());
+    series.insert("metrics_service_leaked_connections".to_string());
+    for reason in ["flood", "full", "idle", "pressure", "unread"] {
+        series.insert(format!(r#"metrics_service_connections_cut_total{{reason="{reason}"}}"#));
+    }
     series.insert(r#"metrics_service_build_info{version="0.1.0"}"#.to_string());
     series.extend(PROCESS.map(str::to_string));
     series
@@ -65,7 +70,8 @@ fn the_first_scrape_has_every_series_at_its_start() {
     let text = Service::start().call("GET", "/metrics").body;
     assert_eq!(names(&text), expected());
     for (series, value) in samples(&text) {
-        if series.starts_with("http_") || series == "active_connections" {
+        let zero = ["http_", "active_connections", "metrics_service_connections_cut", "metrics_service_leaked"];
+        if zero.iter().any(|name| series.starts_with(name)) {
             assert_eq!(value, "0", "{series}");
         }
         if series.starts_with("metrics_service_build_info") {
@@ -78,6 +84,9 @@ fn the_first_scrape_has_every_series_at_its_start() {
         "http_request_duration_seconds histogram",
         "http_requests_total counter",
         "metrics_service_build_info gauge",
+        "metrics_service_connections_cut_total counter",
+        "metrics_service_leaked_connections gauge",
+        "metrics_service_open_connections gauge",
         "process_cpu_seconds_total counter",
     ]);
     let gauges: Vec<String> = PROCESS[1..].iter().map(|name| format!("{name} gauge")).collect();

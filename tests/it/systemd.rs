@@ -98,6 +98,22 @@ fn a_broken_listener_ends_the_process_for_systemd_to_start_it_again() {
 }
 
 #[test]
+fn a_service_that_no_longer_answers_ends_itself() {
+    let listener = listener();
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"WATCHDOG_PID=$$ exec "$0""#, PROGRAM]).env("WATCHDOG_USEC", "1500000");
+    let service = Service::spawn(inheriting(command, &listener));
+    // Many take its connections away, and answer none of them.
+    for _ in 0..64 {
+        let listener = listener.try_clone().unwrap();
+        std::thread::spawn(move || listener.incoming().map(std::mem::forget).count());
+    }
+    let (status, said) = service.end();
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains("error: no answer to 3 requests to myself; the service must be started again\n"), "{said}");
+}
+
+#[test]
 fn lines_have_a_priority_in_the_journal_only() {
     let path = fresh_path("journal");
     let journal = File::create(&path).unwrap();

@@ -1,0 +1,187 @@
+//! The census of connections, some times a second: who is cut, who leaks, who may be waiting.
+//!
+//! tiny_http has no timeouts. A client that sends nothing, or its request byte by byte, keeps a thread and two
+//! descriptors; one that sends a head without end takes memory. None of them completes a request.
+//!
+//! And tiny_http hands a new connection to an idle thread if it believes that there is one. In a burst several
+//! connections count on the same idle thread, and all but one wait until another connection comes or goes. So some come.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::clients::Client;
+use crate::listener::knock;
+use crate::metrics::Cut;
+use crate::server::Stop;
+use crate::worker::Shared;
+use crate::{memory, sockets};
+
+/// How often: memory can't grow far in between, who waits is not kept waiting, and it takes a thousandth of a core.
+const PERIOD: Duration = Duration::from_millis(50);
+/// The rest after each census: clients that are to be cut can ask for one at any time.
+const REST: Duration = Duration::from_millis(5);
+
+/// How long a connection may be without a request: as long as the longest answer takes.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long under pressure: whoever is served at all has been served by then.
+const IDLE_UNDER_PRESSURE: Duration = Duration::from_secs(1);
+/// Pressure by memory, in KiB, beside what connections take: a hundred heads without end reach it within a moment.
+const PRESSURE_KIB: usize = 64 << 10;
+/// What a connection takes, measured with a thousand that are idle or leaked.
+const CONNECTION_KIB: usize = 24;
+
+/// How long this much may wait to be read while no request comes of it, or more than one at a time: two looks in a row.
+const FULL: Duration = Duration::from_millis(100);
+/// As much as tiny_http reads at once; most heads are smaller.
+const FULL_BYTES: usize = 1 << 10;
+
+/// From here on memory is given back once a second, in KiB: what there is may be free.
+const LARGE_KIB: usize = 16 << 10;
+const GIVE_BACK_PERIOD: Duration = Duration::from_secs(1);
+
+/// How many connections to itself at most: a thousand clients that wait are awake within a quarter of a second.
+const MOST_KNOCKS: usize = 256;
+
+/// How long a connection that was cut may take to go; its thread has to wake up, no more.
+const GRACE: Duration = Duration::from_secs(5);
+/// How many connections may leak before the process has to be started anew: each takes 20 KB, a thread, two descriptors.
+const LEAK_BUDGET: usize = 1000;
+/// From here on it no longer waits for a moment without simulated load.
+const LEAK_LIMIT: usize = LEAK_BUDGET * 3 / 2;
+/// How long memory may stay above the pressure before the process has to be started anew: tiny_http's queue never shrinks.
+const SWOLLEN: Duration = Duration::from_secs(10);
+
+/// A descriptor of a connection, as the census knows it.
+struct Connection {
+    peer: Option<SocketAddr>,
+    since: Instant,
+    /// Since when much waits to be read and nothing, or too much, comes of it.
+    full: Option<Instant>,
+    /// Since when it should be gone.
+    over: Option<Instant>,
+}
+
+impl Connection {
+    fn new(peer: Option<SocketAddr>, since: Instant) -> Connection {
+        Connection { peer, since, full: None, over: None }
+    }
+
+    /// Why it has to be cut, if it has.
+    fn fault(&mut self, fd: RawFd, client: Option<Client>, now: Instant, limit: Duration) -> Option<Cut> {
+        let heard = client.map_or(self.since, |client| client.heard);
+        let is_ahead = client.is_some_and(|client| client.waiting > 1);
+        self.full = match self.full {
+            _ if sockets::unread(fd) < FULL_BYTES => None,
+            Some(since) if heard <= since || is_ahead => Some(since),
+            _ => Some(now),
+        };
+        match self.full {
+            _ if client.is_some_and(|client| client.in_pool > 0) => None,
+            Some(since) if now - since >= FULL => Some(Cut::Full),
+            _ => (now.saturating_duration_since(heard) >= limit).then_some(Cut::Idle),
+        }
+    }
+}
+
+/// What the census remembers.
+struct Census {
+    connections: HashMap<RawFd, Connection>,
+    gave_back: Instant,
+    /// Since when there is no pressure by memory.
+    slim: Instant,
+}
+
+/// Starts the thread that takes the census until the server drains. `wanted` names clients that are to be cut at once.
+pub fn start(shared: Arc<Shared>, wanted: Receiver<SocketAddr>) -> io::Result<()> {
+    let now = Instant::now();
+    let mut census = Census { connections: HashMap::new(), gave_back: now, slim: now };
+    thread::Builder::new().name("census".into()).spawn(move || loop {
+        let first = match wanted.recv_timeout(PERIOD) {
+            Ok(peer) => Some(peer),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if shared.phase.is_draining() {
+            return;
+        }
+        census.take(&shared, &first.into_iter().chain(wanted.try_iter()).collect());
+        thread::sleep(REST);
+    })?;
+    Ok(())
+}
+
+impl Census {
+    fn take(&mut self, shared: &Shared, wanted: &HashSet<SocketAddr>) {
+        let now = Instant::now();
+        let memory = memory::resident_kib();
+        let is_swollen = memory > PRESSURE_KIB + self.connections.len() / 2 * CONNECTION_KIB;
+        let (limit, idle) = if is_swollen { (IDLE_UNDER_PRESSURE, Cut::Pressure) } else { (IDLE, Cut::Idle) };
+
+        let (mut descriptors, mut peers, mut cut, mut unheard) = (HashSet::new(), HashSet::new(), HashSet::new(), 0);
+        for (fd, peer) in sockets::all() {
+            // The service's connections to itself are the other side's business.
+            if peer == Some(shared.address) {
+                continue;
+            }
+            descriptors.insert(fd);
+            let connection = self.connections.entry(fd).or_insert_with(|| Connection::new(peer, now));
+            let Some(client) = peer else {
+                connection.over.get_or_insert(now);
+                continue;
+            };
+            if connection.peer != peer {
+                // The number belongs to another connection by now.
+                *connection = Connection::new(peer, now);
+            }
+            if connection.over.is_some() {
+                continue;
+            }
+            let known = shared.clients.get(&client);
+            let fault = connection.fault(fd, known, now, limit);
+            let is_first = peers.insert(client);
+            unheard += usize::from(is_first && known.is_none());
+            if let (Some(fault), true) = (fault, is_first) {
+                shared.metrics.count_cut(if matches!(fault, Cut::Idle) { idle } else { fault });
+            }
+            // Its other descriptor has the same end, whatever has changed in between.
+            if fault.is_some() || wanted.contains(&client) || cut.contains(&client) {
+                sockets::cut(fd, client);
+                cut.insert(client);
+                connection.over = Some(now);
+            }
+        }
+        self.connections.retain(|fd, _| descriptors.contains(fd));
+        shared.clients.keep(&peers, now);
+
+        let is_leaked = |connection: &&Connection| connection.over.is_some_and(|over| now - over >= GRACE);
+        let leaked = self.connections.values().filter(is_leaked).count() / 2;
+        shared.metrics.open.set(peers.len() as i64);
+        shared.metrics.leaked.set(leaked as i64);
+
+        if memory > LARGE_KIB && now - self.gave_back >= GIVE_BACK_PERIOD {
+            memory::give_back();
+            self.gave_back = now;
+        }
+        if !is_swollen {
+            self.slim = now;
+        }
+        (0..unheard.min(MOST_KNOCKS)).for_each(|_| knock(&shared.address));
+
+        let is_idle = shared.pool.is_idle();
+        if leaked >= LEAK_LIMIT || leaked >= LEAK_BUDGET && is_idle {
+            used_up(shared, &format!("the HTTP library does not let go of {leaked} connections that have ended"));
+        } else if now - self.slim >= SWOLLEN && is_idle {
+            used_up(shared, &format!("the HTTP library does not let go of {} MB of memory", memory >> 10));
+        }
+    }
+}
+
+fn used_up(shared: &Shared, why: &str) {
+    let _ = shared.stop.send(Stop::Broken(why.to_string()));
+}

@@ -1,0 +1,55 @@
+//! The process's own connections, as the kernel lists them: tiny_http lets nobody at them.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{self, MsgFlags, Shutdown, SockaddrStorage};
+
+/// Every descriptor of a TCP connection, of which each has two, with the other side's address as long as that is there.
+pub fn all() -> impl Iterator<Item = (RawFd, Option<SocketAddr>)> {
+    let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let fd = entry.file_name().to_str()?.parse().ok()?;
+        Some((fd, look(fd)?))
+    })
+}
+
+/// Ends the connection of this descriptor if it is still the one to `peer`: its thread reads no more, nothing is sent.
+pub fn cut(fd: RawFd, peer: SocketAddr) {
+    // A duplicate stays what it is, while the number may become another connection's at any moment.
+    if let Ok(own) = duplicate(fd) {
+        if look(own.as_raw_fd()) == Some(Some(peer)) {
+            // It fails where the client was faster.
+            let _ = socket::shutdown(own.as_raw_fd(), Shutdown::Both);
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: it is borrowed for one call of the kernel, which fails if the descriptor is closed by then.
+    unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
+}
+
+/// How much of what the client has sent waits to be read, up to a KB.
+pub fn unread(fd: RawFd) -> usize {
+    socket::recv(fd, &mut [0; 1024], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT).unwrap_or(0)
+}
+
+fn look(fd: RawFd) -> Option<Option<SocketAddr>> {
+    match socket::getpeername::<SockaddrStorage>(fd) {
+        Ok(peer) => {
+            let v4 = peer.as_sockaddr_in().map(|peer| SocketAddrV4::from(*peer).into());
+            v4.or_else(|| peer.as_sockaddr_in6().map(|peer| SocketAddrV6::from(*peer).into())).map(Some)
+        }
+        // An ended connection has an end to read, behind what is still there; a listener has not.
+        Err(Errno::ENOTCONN) => {
+            let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+            socket::recv(fd, &mut [0], peek).is_ok().then_some(None)
+        }
+        Err(_) => None,
+    }
+}
