@@ -1,0 +1,131 @@
+//! Hostile clients.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// What each of the connections does. None of them ever closes by itself.
+#[derive(Clone)]
+pub enum Attack {
+    /// Sends this and waits.
+    Hold(String),
+    /// Sends the first, and then the second now and then.
+    Drip { first: String, then: String },
+    /// Sends this, resets the connection, and comes again.
+    Churn(String),
+    /// Sends this, then the second again and again without a rest; reads the answers, or not; stays away when cut.
+    Flood { first: String, then: String, reads: bool },
+}
+
+/// Connections that do what the attack says until it is dropped.
+pub struct Running {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// How much a flood writes at once.
+const CHUNK_BYTES: usize = 64 << 10;
+/// How long a flood waits for room, or for answers.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+impl Attack {
+    /// Starts it; the quiet ones are all connected when it returns.
+    pub fn start(&self, address: SocketAddr, connections: usize) -> Running {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = match self.clone() {
+            Attack::Hold(bytes) => vec![hold(address, connections, &bytes, String::new(), stop.clone())],
+            Attack::Drip { first, then } => vec![hold(address, connections, &first, then, stop.clone())],
+            Attack::Churn(bytes) => spawn(&stop, 4, move |_| reset(address, connections / 4, &bytes)),
+            Attack::Flood { first, then, reads } => {
+                let many = then.repeat(CHUNK_BYTES / then.len() + 1);
+                let once = move |stop: &AtomicBool| {
+                    flood(address, &first, &many, reads, stop);
+                    while !stop.load(Ordering::Relaxed) {
+                        thread::sleep(PATIENCE);
+                    }
+                };
+                spawn(&stop, connections, once)
+            }
+        };
+        Running { stop, threads }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+    }
+}
+
+/// Threads that do it again and again.
+fn spawn(
+    stop: &Arc<AtomicBool>,
+    threads: usize,
+    once: impl Fn(&AtomicBool) + Clone + Send + 'static,
+) -> Vec<JoinHandle<()>> {
+    let spawn_one = |_| {
+        let (stop, once) = (stop.clone(), once.clone());
+        let work = move || {
+            while !stop.load(Ordering::Relaxed) {
+                once(&stop);
+            }
+        };
+        thread::Builder::new().stack_size(64 << 10).spawn(work).unwrap()
+    };
+    (0..threads).map(spawn_one).collect()
+}
+
+fn hold(address: SocketAddr, connections: usize, bytes: &str, then: String, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+    let connect = |_| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let _ = stream.write_all(bytes.as_bytes());
+        // What has no room is left out.
+        stream.set_nonblocking(true).unwrap();
+        stream
+    };
+    let mut streams: Vec<TcpStream> = (0..connections).map(connect).collect();
+    thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(100));
+            streams.iter_mut().for_each(|stream| drop(stream.write(then.as_bytes())));
+        }
+    })
+}
+
+fn reset(address: SocketAddr, connections: usize, bytes: &str) {
+    let connect = |_| {
+        let mut stream = TcpStream::connect(address).ok()?;
+        let _ = stream.write_all(bytes.as_bytes());
+        let reset = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        let _ = nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &reset);
+        Some(stream)
+    };
+    drop((0..connections).map(connect).collect::<Vec<_>>());
+}
+
+/// One connection, until it is cut, or has got nowhere for a while.
+fn flood(address: SocketAddr, first: &str, many: &str, reads: bool, stop: &AtomicBool) {
+    let Ok(mut stream) = TcpStream::connect(address) else { return };
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    if stream.write_all(first.as_bytes()).is_err() {
+        return;
+    }
+    let mut answers = vec![0; CHUNK_BYTES];
+    // What a timeout has left of a chunk is sent next: the requests stay whole.
+    let (mut sent, mut stuck) = (0, 0);
+    while stuck < 100 && !stop.load(Ordering::Relaxed) {
+        match stream.write(&many.as_bytes()[sent..]) {
+            Ok(length) => (sent, stuck) = ((sent + length) % many.len(), 0),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => stuck += 1,
+            Err(_) => return,
+        }
+        if reads {
+            while stream.read(&mut answers).is_ok_and(|length| length == answers.len()) {}
+        }
+    }
+}
