@@ -159,6 +159,35 @@ DASHBOARD = dashboard(
             {"{{instance}}": f"active_connections{{{OURS}}}"},
             width=8,
         ),
+        graph(
+            "Open connections",
+            "Do clients pile up? TCP connections that they have open, busy or not; one that stays silent for 10 s is cut.",
+            "short",
+            {"{{instance}}": f"metrics_service_open_connections{{{OURS}}}"},
+            width=8,
+        ),
+        graph(
+            "Connections cut",
+            "Which clients does the service rid itself of? Cuts a minute: idle ones have asked nothing for 10 s and may be a client "
+            "that keeps its connection for later; head, flood and unread are faulty or hostile clients.",
+            # A cut is rare enough that a rate in seconds is all zeros, and an increase would mean something else at each zoom.
+            "cpm",
+            {
+                "{{reason}}": "60 * sum by (reason) "
+                f"(rate(metrics_service_connections_cut_total{{{OURS}}}[$__rate_interval]))"
+            },
+            colors={"^idle$": BLUE, "^head$": YELLOW, "^flood$": RED, "^unread$": ORANGE},
+            width=8,
+        ),
+        graph(
+            "Leaked connections",
+            "How long until the service restarts itself? Connections that have ended and still hold a thread, two descriptors "
+            "and some 20 KB, as the HTTP library does not let go of them; at 1,000 it starts anew, which refuses nobody.",
+            "short",
+            {"{{instance}}": f"metrics_service_leaked_connections{{{OURS}}}"},
+            limits=[(500, ORANGE), (1000, RED)],
+            width=8,
+        ),
         row("Process"),
         graph(
             "CPU",
