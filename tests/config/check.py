@@ -241,7 +241,8 @@ def dashboards_are_sound():
             taken |= cells
 
 
-# What the dashboards are for, by the metrics that have to be on them; the service's are those of its reference.
+# What the dashboards are for, by the metrics and predictions that have to be on them; the service's metrics are those of
+# its reference.
 DRAWN = {
     "pipeline": """
         up scrape_duration_seconds scrape_samples_scraped
@@ -250,7 +251,8 @@ DRAWN = {
         prometheus_remote_storage_queue_highest_sent_timestamp_seconds alloy_component_controller_running_components
         prometheus_tsdb_head_samples_appended_total prometheus_tsdb_head_series prometheus_tsdb_compactions_total
         prometheus_tsdb_wal_storage_size_bytes prometheus_tsdb_storage_blocks_bytes prometheus_tsdb_retention_limit_bytes
-        prometheus_tsdb_retention_limit_seconds prometheus_engine_query_duration_seconds
+        prometheus_tsdb_retention_limit_seconds clamp_min
+        prometheus_engine_query_duration_seconds prometheus_engine_query_duration_seconds_count
         grafana_plugin_build_info grafana_http_request_duration_seconds_count""",
     "host": """
         node_cpu_seconds_total node_load5 node_memory_MemAvailable_bytes
