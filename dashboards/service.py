@@ -1,6 +1,6 @@
 """The home page: is the service up, how much does it do, how bad, how slow, and what does it use?"""
 
-from grafana import BLUE, GREEN, ORANGE, RED, YELLOW
+from grafana import BLUE, GREEN, ORANGE, RED, TEXT, YELLOW
 from grafana import annotation, dashboard, firing_alerts, graph, heatmap, instances, row, stat
 
 OURS = 'job="metrics_service", instance=~"$instance"'
@@ -169,14 +169,15 @@ DASHBOARD = dashboard(
         graph(
             "Connections cut",
             "Which clients does the service rid itself of? Cuts a minute: idle ones have asked nothing for 10 s and may be a client "
-            "that keeps its connection for later; head, flood and unread are faulty or hostile clients.",
+            "that keeps its connection for later, as Alloy does; under pressure, in a crowd, it waits less. Head, flood and unread "
+            "are faulty or hostile clients.",
             # A cut is rare enough that a rate in seconds is all zeros, and an increase would mean something else at each zoom.
             "cpm",
             {
                 "{{reason}}": "60 * sum by (reason) "
                 f"(rate(metrics_service_connections_cut_total{{{OURS}}}[$__rate_interval]))"
             },
-            colors={"^idle$": BLUE, "^head$": YELLOW, "^flood$": RED, "^unread$": ORANGE},
+            colors={"^idle$": BLUE, "^pressure$": TEXT, "^head$": YELLOW, "^flood$": RED, "^unread$": ORANGE},
             width=8,
         ),
         graph(
