@@ -18,6 +18,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ETC = ROOT / "etc"
 INSTALLED = "/etc/metrics-stack"
+METRICS_PAGE = ROOT / "docs/metrics.md"
 
 
 # What Alloy would refuse
@@ -222,6 +223,8 @@ def dashboards_are_sound():
             yield f"{name}: not classic JSON of a schema version that 9.3 and 13 read"
         if "metrics-stack" not in board["tags"] or not board["links"]:
             yield f"{name}: no tag or no links, by which the dashboards find each other"
+        if "Restarts" not in {mark["name"] for mark in board["annotations"]["list"]}:
+            yield f"{name}: no marks of restarts"
         panels = board["panels"]
         if len({panel["id"] for panel in panels}) != len(panels):
             yield f"{name}: panel ids are not unique"
@@ -236,6 +239,54 @@ def dashboards_are_sound():
             if taken & cells or place["x"] + place["w"] > 24:
                 yield f"{name}: {panel['title']} overlaps another panel or the edge"
             taken |= cells
+
+
+# What the dashboards are for, by the metrics and predictions that have to be on them; the service's metrics are those of
+# its reference.
+DRAWN = {
+    "pipeline": """
+        up scrape_duration_seconds scrape_samples_scraped
+        prometheus_remote_storage_samples_total prometheus_remote_storage_samples_pending
+        prometheus_remote_storage_samples_failed_total prometheus_remote_storage_samples_retried_total
+        prometheus_remote_storage_queue_highest_sent_timestamp_seconds alloy_component_controller_running_components
+        prometheus_tsdb_head_samples_appended_total prometheus_tsdb_head_series prometheus_tsdb_compactions_total
+        prometheus_tsdb_wal_storage_size_bytes prometheus_tsdb_storage_blocks_bytes prometheus_tsdb_retention_limit_bytes
+        prometheus_tsdb_retention_limit_seconds clamp_min
+        prometheus_engine_query_duration_seconds prometheus_engine_query_duration_seconds_count
+        grafana_plugin_build_info grafana_http_request_duration_seconds_count""",
+    "host": """
+        node_cpu_seconds_total node_load5 node_memory_MemAvailable_bytes
+        node_pressure_cpu_waiting_seconds_total node_pressure_io_waiting_seconds_total
+        node_pressure_memory_waiting_seconds_total node_filesystem_size_bytes predict_linear node_filesystem_files_free
+        node_disk_read_bytes_total node_disk_written_bytes_total node_disk_io_time_seconds_total
+        node_network_receive_bytes_total node_network_transmit_bytes_total""",
+}
+# Of the service's metrics those that would only squeeze or say little: an alert compares the first, nobody the second.
+NOT_DRAWN = {"process_max_fds", "process_virtual_memory_bytes"}
+
+
+def dashboards_answer_what_they_are_for():
+    drawn = {name: set() for name, _ in dashboards()}
+    for name, panel in panels():
+        drawn[name] |= set(re.findall(r"\w+", " ".join(target["expr"] for target in panel["targets"])))
+    drawn["service"] |= {word.removesuffix("_bucket") for word in drawn["service"]}
+    for name, metrics in [*DRAWN.items(), ("service", " ".join(reference() - NOT_DRAWN))]:
+        for metric in set(metrics.split()) - drawn[name]:
+            yield f"{name}: no panel has {metric}"
+
+
+def metrics_have_an_example():
+    examples = " ".join(re.findall(r"^```promql\n(.*?)^```", METRICS_PAGE.read_text(), re.M | re.S))
+    for metric in reference():
+        if not re.search(rf"\b{metric}(_bucket)?\b", examples):
+            yield f"docs/metrics.md has no example query for {metric}"
+
+
+def pictures_have_their_places():
+    for name, _ in dashboards():
+        for page in ("README.md", "docs/images/README.md"):
+            if f"{name}.png" not in (ROOT / page).read_text():
+                yield f"{page} has no place for {name}.png"
 
 
 def panels_explain_themselves():
@@ -286,6 +337,19 @@ def alerts_say_what_to_do():
             yield f"{where}: no summary"
         if not re.search(r"`[^`]+`", annotations.get("description", "")):
             yield f"{where}: the description names no command to run next"
+
+
+def every_alert_is_visible():
+    """On the dashboard that is called like its file of rules, as a tile and as a mark."""
+    for name, board in dashboards():
+        tiles = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+        marks = [mark["expr"] for mark in board["annotations"]["list"]]
+        for what, queries in ("tile", tiles), ("mark", marks):
+            firing = [re.search(r'ALERTS\{alertstate="firing"(?:, alertname=~"(.*?)")?\}', query) for query in queries]
+            shown = [found[1] or ".*" for found in firing if found]
+            for path, alert in alerts():
+                if path.stem == name and not any(re.fullmatch(pattern, alert["alert"]) for pattern in shown):
+                    yield f"{name}: no {what} for {alert['alert']}"
 
 
 def every_alert_is_tested():
@@ -350,6 +414,12 @@ def panels():
                 yield name, panel
 
 
+def reference():
+    """The metrics of the service, as docs/metrics.md has them; a test in the containers compares it with /metrics."""
+    cells = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", METRICS_PAGE.read_text().split("## Queries")[0], re.M)
+    return {name for cell in cells for name in re.findall(r"\w+", cell) if "_" in name}
+
+
 def variables(name):
     return {variable["name"] for variable in dict(dashboards())[name]["templating"]["list"]}
 
@@ -388,10 +458,14 @@ CHECKS = {
         grafana_keeps_to_itself,
         grafana_is_provisioned,
         dashboards_are_sound,
+        dashboards_answer_what_they_are_for,
+        metrics_have_an_example,
+        pictures_have_their_places,
         panels_explain_themselves,
         queries_fit_any_time_range,
         data_sources_are_named_by_uid,
         alerts_say_what_to_do,
+        every_alert_is_visible,
         every_alert_is_tested,
     )
 }

@@ -2,10 +2,13 @@
 """Runs every query of the shipped dashboards and rules against a Prometheus that has the stack's samples.
 
     tests/config/queries.py URL [SECONDS]
+    tests/config/queries.py URL --faults
 
 For a healthy host that has had some minutes of requests. A query of a dashboard has to give at least one series, and
 every series that an alert looks at has to exist: an alert over a misspelt metric would be silent for ever. What has
-nothing to show yet is asked again until SECONDS (default 0) have passed. Prints each failure, then `N passed, N failed`.
+nothing to show yet is asked again until SECONDS (default 0) have passed. With --faults, for a host that has been through
+some: what is rightly empty on a healthy one has to have shown something within the last hour. Prints each failure, then
+`N passed, N failed`.
 """
 
 import json
@@ -19,7 +22,8 @@ import urllib.request
 
 DASHBOARDS = pathlib.Path(__file__).resolve().parents[2] / "etc/grafana/dashboards"
 
-# Nothing to show on a healthy host, and rightly so.
+# Nothing to show on a healthy host, and rightly so: marks by their name, what rules look at by its metric or selector.
+# The fault tests of tests/vm/25-dashboards.sh make each of them show something.
 RIGHTLY_EMPTY = {
     "Restarts": "the mark of a restart",
     "Alerts": "the mark of a firing alert",
@@ -34,14 +38,19 @@ RIGHTLY_EMPTY = {
 def main():
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    prometheus, patience = sys.argv[1].rstrip("/"), float(sys.argv[2] if len(sys.argv) == 3 else 0)
+    prometheus, faults = sys.argv[1].rstrip("/"), sys.argv[2:] == ["--faults"]
+    patience = 0 if faults else float(sys.argv[2] if len(sys.argv) == 3 else 0)
 
     def ask(path, **parameters):
         url = f"{prometheus}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=30) as answer:
             return json.load(answer)["data"]
 
-    queries = [*dashboard_queries(ask), *rule_queries(ask)]
+    everything = [*dashboard_queries(ask), *rule_queries(ask)]
+    for unknown in set(RIGHTLY_EMPTY) - {key for _, _, key in everything}:
+        sys.exit(f"RIGHTLY_EMPTY has {unknown}, which nothing asks for")
+    queries = [(where, query) for where, query, key in everything if (key in RIGHTLY_EMPTY) == faults]
+    gives_series = gave_series if faults else gives_series_now
     deadline = time.monotonic() + patience
     failed = queries
     while True:
@@ -55,7 +64,12 @@ def main():
     sys.exit(1 if failed or not queries else 0)
 
 
-def gives_series(ask, query):
+def gave_series(ask, query):
+    now = time.time()
+    return bool(ask("query_range", query=query, start=now - 3600, end=now, step=15)["result"])
+
+
+def gives_series_now(ask, query):
     try:
         return bool(ask("query", query=query)["result"])
     except urllib.error.HTTPError as error:
@@ -64,6 +78,7 @@ def gives_series(ask, query):
 
 
 def dashboard_queries(ask):
+    """Where a query stands, the query, and what RIGHTLY_EMPTY would call it."""
     for path in sorted(DASHBOARDS.glob("*.json")):
         board = json.loads(path.read_text())
         values = {"__rate_interval": "1m", "__range": "30m"}
@@ -76,8 +91,7 @@ def dashboard_queries(ask):
         for panel in board["panels"]:
             asked += [(panel["title"], target["expr"]) for target in panel.get("targets", [])]
         for title, expr in asked:
-            if title not in RIGHTLY_EMPTY:
-                yield f"{board['title']}, {title}", re.sub(r"\$([a-zA-Z_]\w*)", lambda match: values[match[1]], expr)
+            yield f"{board['title']}, {title}", re.sub(r"\$([a-zA-Z_]\w*)", lambda match: values[match[1]], expr), title
 
 
 def rule_queries(ask):
@@ -86,9 +100,12 @@ def rule_queries(ask):
         for rule in group["rules"]:
             if rule["health"] == "err":
                 raise SystemExit(f"rule {rule['name']}: {rule['lastError']}")
-            for selector in set(re.findall(r"\b[a-zA-Z_]\w*\{[^}]*\}", rule["query"])):
-                if selector.split("{")[0] not in RIGHTLY_EMPTY and spaced(selector) not in map(spaced, RIGHTLY_EMPTY):
-                    yield f"rule {rule['name']}", selector
+            selectors = set(re.findall(r"\b[a-zA-Z_]\w*\{[^}]*\}", rule["query"]))
+            if not selectors:
+                raise SystemExit(f"rule {rule['name']} looks at no series that could be found out here")
+            for selector in selectors:
+                names = [key for key in RIGHTLY_EMPTY if key == selector.split("{")[0] or spaced(key) == spaced(selector)]
+                yield f"rule {rule['name']}", selector, names[0] if names else None
 
 
 def spaced(selector):

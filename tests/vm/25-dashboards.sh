@@ -23,26 +23,28 @@ no_alert_fires_on_a_healthy_host() {
   equal "alerts" "$(get 9090/api/v1/query --get --data-urlencode 'query=ALERTS{alertstate="firing",alertname!~"HostClock.*"}' | grep -o '"alertname":"[^"]*"' || :)" ""
 }
 
-# annotation NAME: the query behind a mark on the service's dashboard, for every instance.
+# annotation DASHBOARD NAME: the query behind a mark on it, for every instance.
 annotation() {
   # shellcheck disable=SC2016  # for Python
   python3 -c 'import json, sys
 marks = json.load(open(sys.argv[1]))["annotations"]["list"]
-print(next(mark["expr"] for mark in marks if mark["name"] == sys.argv[2]).replace("$instance", ".*"))' "$ROOT/etc/grafana/dashboards/service.json" "$1"
+print(next(mark["expr"] for mark in marks if mark["name"] == sys.argv[2]).replace("$instance", ".*"))' "$ROOT/etc/grafana/dashboards/$1.json" "$2"
 }
-shows() { [[ -n $(query "$(annotation "$1")") ]]; }
+shows() { [[ -n $(query "$(annotation "$@")") ]]; }
 
 restart_is_marked() {
-  equal "marks before" "$(query "$(annotation Restarts)")" ""
+  equal "marks before" "$(query "$(annotation service Restarts)")" ""
   vm systemctl restart metrics-service
-  eventually 90 shows Restarts
+  eventually 90 shows service Restarts
+  vm systemctl restart metrics-alloy
+  eventually 90 shows pipeline Restarts
 }
 
 dead_service_is_shown() {
-  equal "marks before" "$(query "$(annotation Alerts)")" ""
+  equal "marks before" "$(query "$(annotation service Alerts)")" ""
   vm systemctl stop metrics-service.socket metrics-service.service
   eventually 150 query_is 'count(ALERTS{alertname="ServiceDown",alertstate="firing"})' 1
-  shows Alerts
+  shows service Alerts
   vm systemctl start metrics-service.socket metrics-service.service
   eventually 60 query_is 'count(ALERTS{alertname="ServiceDown"}) or vector(0)' 0
 }
@@ -54,11 +56,64 @@ dead_grafana_is_shown() {
   eventually 60 query_is 'count(ALERTS{alertname="GrafanaDown"}) or vector(0)' 0
 }
 
+# A file that Alloy has been told to watch vanishes.
+ill_component_is_shown() {
+  vm touch /etc/watched
+  vm sh -c 'printf "local.file \"watched\" {\n\tfilename = \"/etc/watched\"\n}\n" >/etc/metrics-stack/alloy/watched.alloy'
+  vm systemctl reload metrics-alloy
+  eventually 30 has_component local.file.watched
+  vm rm /etc/watched
+  eventually 90 query_is 'sum(alloy_component_controller_running_components{health_type="unhealthy"})' 1
+  # It fires after five minutes; here it is enough that it is about to.
+  eventually 60 query_is 'count(ALERTS{alertname="AlloyComponentUnhealthy"})' 1
+  contains "$(vm curl --silent http://127.0.0.1:12345/-/healthy)" "unhealthy components: local.file"
+  keep verify verify || :
+  contains "$(<"$NOTES/verify")" "these are not: local.file.watched"
+  vm rm /etc/metrics-stack/alloy/watched.alloy
+  vm systemctl reload metrics-alloy
+  eventually 60 query_is 'count(ALERTS{alertname="AlloyComponentUnhealthy"}) or vector(0)' 0
+}
+has_component() { [[ $(get 12345/api/v0/web/components) == *"\"localID\":\"$1\""* ]]; }
+
+# A container can't ask the clock, has no start of its own and nothing that the kernel kills for want of memory. An application
+# of a person's that calls itself a host has it all, well at first and then not.
+ill_host_is_shown() {
+  local server
+  mkdir "$NOTES/host"
+  host_says "node_timex_sync_status 1" "node_timex_maxerror_seconds 0.1" "node_vmstat_oom_kill 0"
+  on_network python3 -m http.server --bind 127.0.0.1 --directory "$NOTES/host" 9200 &
+  server=$!
+  vm sh -c 'printf -- "- targets: [127.0.0.1:9200]\n  labels: {job: node, __metrics_path__: /metrics.txt}\n" >/etc/metrics-stack/targets.d/host.yml'
+  eventually 60 query_is 'node_timex_sync_status{job="node",instance="127.0.0.1:9200"}' 1
+  # Long enough for the rules to have looked at it.
+  sleep 20
+  equal "alerts of a host that is well" "$(query 'count(ALERTS{instance="127.0.0.1:9200"})')" ""
+  host_says "node_timex_sync_status 0" "node_timex_maxerror_seconds 16" "node_vmstat_oom_kill 1" "node_boot_time_seconds $(date +%s)"
+  eventually 60 shows host Restarts
+  # This one fires after half an hour.
+  eventually 60 query_is 'count(ALERTS{alertname="HostClockUnsynchronised",instance="127.0.0.1:9200"})' 1
+  eventually 60 query_is 'count(ALERTS{alertname="HostOutOfMemoryKill",alertstate="firing",instance="127.0.0.1:9200"})' 1
+  shows host Alerts
+  vm rm /etc/metrics-stack/targets.d/host.yml
+  kill "$server"
+}
+# In one piece, as a scrape may come meanwhile.
+host_says() { printf '%s\n' "$@" >"$NOTES/host/new" && mv "$NOTES/host/new" "$NOTES/host/metrics.txt"; }
+
+nothing_stays_empty() {
+  keep faults on_network python3 "$ROOT/tests/config/queries.py" http://127.0.0.1:9090 --faults
+  contains "$(tail -n 1 "$NOTES/faults")" ", 0 failed"
+  measured "$(tail -n 1 "$NOTES/faults")"
+}
+
 # The container's own disk is an overlay, which the exporter does not take for one: a folder of this host's stands in for a disk.
 boot trixie --private-network --bind="$NOTES:/mnt"
 test "install" installs_verified
 test "a host at work leaves no panel and no alert without data" healthy_host_has_no_empty_panel
 test "no alert fires on it" no_alert_fires_on_a_healthy_host
-test "a restart is marked on the dashboard" restart_is_marked
+test "a restart is marked on the dashboards" restart_is_marked
 test "a dead service raises an alert that the dashboard shows, and a living one ends it" dead_service_is_shown
 test "so does Grafana" dead_grafana_is_shown
+test "so does an ill component of Alloy, which verify.sh names" ill_component_is_shown
+test "so does a host whose clock nothing keeps right, and that kills for want of memory" ill_host_is_shown
+test "by then nothing has stayed empty that may be so on a healthy host" nothing_stays_empty

@@ -23,11 +23,22 @@ pub struct Component {
     pub name: String,
     pub label: String,
     pub references: Vec<String>,
+    /// What a `local.file` watches.
+    file: Option<String>,
 }
 
 impl Component {
     pub fn id(&self) -> String {
         format!("{}.{}", self.name, self.label)
+    }
+
+    /// Its state and the reason. As in Alloy, a `local.file` is unhealthy while its file can't be read.
+    pub fn health(&self) -> (&'static str, String) {
+        match self.file.as_ref().map(|file| (file, std::fs::read(file))) {
+            None => ("healthy", "started component".into()),
+            Some((_, Ok(_))) => ("healthy", "read file".into()),
+            Some((file, Err(error))) => ("unhealthy", format!("failed to read file: {file}: {error}")),
+        }
     }
 }
 
@@ -370,14 +381,15 @@ impl<'a> Graph<'a> {
     }
 
     fn component(&self, block: &Block) -> Result<Component> {
-        self.object(block, 0)?;
+        let attributes = self.object(block, 0)?;
+        let file = attributes.get("filename").filter(|_| block.name == "local.file").map(plain);
         let mut references = Vec::new();
         block.attributes.iter().for_each(|(_, e)| names(e, &mut references));
         references.retain(|name| !name.starts_with("constants."));
         for name in &mut references {
             *name = name.rsplit_once('.').map_or("", |(id, _)| id).to_owned();
         }
-        Ok(Component { name: block.name.clone(), label: block.label.clone(), references })
+        Ok(Component { name: block.name.clone(), label: block.label.clone(), references, file })
     }
 }
 

@@ -4,12 +4,13 @@
 mod config;
 mod parse;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use config::Plan;
+use config::{Component, Plan};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use stand_ins::{answer, ask, get, option, page, Answer, VERSION};
@@ -119,7 +120,10 @@ impl Alloy {
             "/" => page("Grafana Alloy", &self.component_list()),
             "/-/ready" if self.ready() => answer(200, "text/plain", "Alloy is ready.\n"),
             "/-/ready" => answer(503, "text/plain", "Alloy is not ready.\n"),
-            "/-/healthy" => answer(200, "text/plain", "All Alloy components are healthy.\n"),
+            "/-/healthy" => match &self.unhealthy()[..] {
+                [] => answer(200, "text/plain", "All Alloy components are healthy.\n"),
+                names => answer(500, "text/plain", format!("unhealthy components: {}\n", names.join(", "))),
+            },
             "/-/reload" => match self.reload() {
                 Ok(()) => answer(200, "text/plain", "config reloaded\n"),
                 Err(error) => answer(400, "text/plain", error + "\n"),
@@ -159,8 +163,16 @@ impl Alloy {
         Ok(())
     }
 
+    fn unhealthy(&self) -> Vec<&str> {
+        self.plan.components.iter().filter(|c| c.health().0 != "healthy").map(|c| c.name.as_str()).collect()
+    }
+
     fn component_list(&self) -> String {
-        let items: String = self.plan.components.iter().map(|c| format!("<li>{}: healthy\n", c.id())).collect();
+        let item = |c: &Component| {
+            let (state, message) = c.health();
+            format!("<li>{}: {state}, {message}\n", c.id())
+        };
+        let items: String = self.plan.components.iter().map(item).collect();
         format!("<p>Components of its configuration, run by a real Prometheus agent and a real node exporter:</p>\n<ul>\n{items}</ul>")
     }
 
@@ -169,12 +181,13 @@ impl Alloy {
         components
             .iter()
             .map(|c| {
+                let (state, message) = c.health();
                 let referenced_by: Vec<_> =
                     components.iter().filter(|o| o.references.contains(&c.id())).map(|o| o.id()).collect();
                 json!({
                     "name": c.name, "type": "block", "localID": c.id(), "moduleID": "", "label": c.label,
                     "referencesTo": c.references, "referencedBy": referenced_by, "dataFlowEdgesTo": [],
-                    "health": {"state": "healthy", "message": "started component"},
+                    "health": {"state": state, "message": message},
                     "original": "", "arguments": [], "exports": [], "debugInfo": [], "liveDebuggingEnabled": false
                 })
             })
@@ -208,17 +221,22 @@ impl Alloy {
             text += &line;
             text.push('\n');
         }
+        // As in Alloy, a state that no component is in is not there.
+        let mut states = BTreeMap::new();
+        self.plan.components.iter().for_each(|c| *states.entry(c.health().0).or_insert(0) += 1);
+        let components: String = states
+            .iter()
+            .map(|(state, count)| format!("alloy_component_controller_running_components{{controller_id=\"\",controller_path=\"/\",health_type=\"{state}\"}} {count}\n"))
+            .collect();
         let loaded = self.loaded.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         text + &format!(
             "# TYPE alloy_build_info gauge\nalloy_build_info{{branch=\"\",goarch=\"{arch}\",goos=\"linux\",goversion=\"\",revision=\"\",tags=\"\",version=\"v{VERSION}\"}} 1\n\
              # TYPE alloy_component_controller_evaluating gauge\nalloy_component_controller_evaluating{{controller_id=\"\",controller_path=\"/\"}} 0\n\
-             # TYPE alloy_component_controller_running_components gauge\n\
-             alloy_component_controller_running_components{{controller_id=\"\",controller_path=\"/\",health_type=\"healthy\"}} {components}\n\
+             # TYPE alloy_component_controller_running_components gauge\n{components}\
              # TYPE alloy_config_last_load_success_timestamp_seconds gauge\nalloy_config_last_load_success_timestamp_seconds {loaded}\n\
              # TYPE alloy_config_last_load_successful gauge\nalloy_config_last_load_successful {successful}\n\
              # TYPE alloy_config_load_failures_total counter\nalloy_config_load_failures_total {failures}\n",
             arch = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" },
-            components = self.plan.components.len(),
             successful = u8::from(!self.last_load_failed),
             failures = self.failures,
         )
