@@ -161,23 +161,23 @@ DASHBOARD = dashboard(
         ),
         graph(
             "Open connections",
-            "Do clients pile up? TCP connections that they have open, busy or not; one that stays silent for 10 s is cut.",
+            "Do clients pile up? TCP connections that they have open, busy or not; one that asks nothing for 20 s is cut.",
             "short",
             {"{{instance}}": f"metrics_service_open_connections{{{OURS}}}"},
             width=8,
         ),
         graph(
             "Connections cut",
-            "Which clients does the service rid itself of? Cuts a minute: idle ones have asked nothing for 10 s and may be a client "
-            "that keeps its connection for later, as Alloy does; under pressure, in a crowd, it waits less. Head, flood and unread "
-            "are faulty or hostile clients.",
+            "Which clients does the service rid itself of? Cuts a minute: idle ones have asked nothing for 20 s and may be a client "
+            "that keeps its connection for later; under pressure by memory it waits 1 s. Full, flood and unread are faulty or "
+            "hostile clients.",
             # A cut is rare enough that a rate in seconds is all zeros, and an increase would mean something else at each zoom.
             "cpm",
             {
                 "{{reason}}": "60 * sum by (reason) "
                 f"(rate(metrics_service_connections_cut_total{{{OURS}}}[$__rate_interval]))"
             },
-            colors={"^idle$": BLUE, "^pressure$": TEXT, "^head$": YELLOW, "^flood$": RED, "^unread$": ORANGE},
+            colors={"^idle$": BLUE, "^pressure$": TEXT, "^full$": YELLOW, "^flood$": RED, "^unread$": ORANGE},
             width=8,
         ),
         graph(

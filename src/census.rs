@@ -27,8 +27,8 @@ const PERIOD: Duration = Duration::from_millis(50);
 /// The rest after each census: clients that are to be cut can ask for one at any time.
 const REST: Duration = Duration::from_millis(5);
 
-/// How long a connection may be without a request: as long as the longest answer takes.
-const IDLE: Duration = Duration::from_secs(10);
+/// How long a connection may be without a request: longer than Alloy's 15 s between two scrapes, so that it keeps its own.
+const IDLE: Duration = Duration::from_secs(20);
 /// How long under pressure: whoever is served at all has been served by then.
 const IDLE_UNDER_PRESSURE: Duration = Duration::from_secs(1);
 /// Pressure by memory, in KiB, beside what connections take: a hundred heads without end reach it within a moment.

@@ -6,7 +6,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -65,8 +65,12 @@ fn is_wanted(case: &Case) -> bool {
     std::env::var("ONLY").map_or(true, |only| case.name.contains(&only))
 }
 
+/// The two tests take turns: one's clients would keep the other's polite one waiting.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[test]
 fn quiet_clients() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let terabyte = hold("POST / HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n");
     let cases = [
         case("silent", 1000, hold("")),
@@ -101,6 +105,7 @@ fn quiet_clients() {
 
 #[test]
 fn clients_that_keep_the_cpu_busy() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let pipelining = flood("", "GET / HTTP/1.1\r\n\r\n", false);
     let cases = [
         case("pipelining, unread", 4, pipelining.clone()),
