@@ -38,14 +38,19 @@ pub fn answer(shared: &Arc<Shared>, exchange: Exchange, work: Work, length: usiz
         other => other,
     };
     let (give, take) = channel::<(Exchange, Work)>();
-    let aside = || {
-        let shared = shared.clone();
-        let answer = move || take.iter().for_each(|(exchange, work)| shared.answer(exchange, work));
-        thread::Builder::new().name("body".into()).stack_size(STACK_BYTES).spawn(answer)
+    let shared = shared.clone();
+    let aside = move || {
+        for (exchange, work) in take {
+            if length <= LARGEST_DROPPED {
+                shared.answer(exchange, work);
+            } else {
+                exchange.finish_and_leak(|| work.answer(&shared.metrics));
+            }
+        }
     };
-    if length <= LARGEST_DROPPED && aside().is_ok() {
-        let _ = give.send((exchange, work));
-    } else {
-        exchange.finish_and_leak(|| work.answer(&shared.metrics));
+    match thread::Builder::new().name("body".into()).stack_size(STACK_BYTES).spawn(aside) {
+        Ok(_) => drop(give.send((exchange, work))),
+        // Where there is no thread, nothing of it may be dropped.
+        Err(_) => std::mem::forget(exchange),
     }
 }

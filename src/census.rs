@@ -24,8 +24,8 @@ use crate::{memory, sockets};
 
 /// How often: memory can't grow far in between, who waits is not kept waiting, and it takes a thousandth of a core.
 const PERIOD: Duration = Duration::from_millis(50);
-/// The rest after each census: clients that are to be cut can ask for one at any time.
-const REST: Duration = Duration::from_millis(5);
+/// The rest after each, as workers may ask for one at any time: at a thousand connections each takes some milliseconds.
+const REST: Duration = Duration::from_millis(10);
 
 /// How long a connection may be without a request: longer than Alloy's 15 s between two scrapes, so that it keeps its own.
 const IDLE: Duration = Duration::from_secs(20);
@@ -97,20 +97,21 @@ struct Census {
     slim: Instant,
 }
 
-/// Starts the thread that takes the census until the server drains. `wanted` names clients that are to be cut at once.
-pub fn start(shared: Arc<Shared>, wanted: Receiver<SocketAddr>) -> io::Result<()> {
+/// Starts the thread that takes the census until the server drains, at once for each wish, which may name a client to be
+/// cut.
+pub fn start(shared: Arc<Shared>, wishes: Receiver<Option<SocketAddr>>) -> io::Result<()> {
     let now = Instant::now();
     let mut census = Census { connections: HashMap::new(), gave_back: now, slim: now };
     thread::Builder::new().name("census".into()).spawn(move || loop {
-        let first = match wanted.recv_timeout(PERIOD) {
-            Ok(peer) => Some(peer),
+        let wish = match wishes.recv_timeout(PERIOD) {
+            Ok(wish) => wish,
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
         if shared.phase.is_draining() {
             return;
         }
-        census.take(&shared, &first.into_iter().chain(wanted.try_iter()).collect());
+        census.take(&shared, &wish.into_iter().chain(wishes.try_iter().flatten()).collect());
         thread::sleep(REST);
     })?;
     Ok(())

@@ -8,6 +8,8 @@ use std::time::Instant;
 /// A client.
 #[derive(Clone, Copy)]
 pub struct Client {
+    /// This is its first request.
+    pub is_new: bool,
     /// When its last request came, or the pool's last answer went.
     pub heard: Instant,
     /// How many of its requests have been taken in this turn.
@@ -28,7 +30,8 @@ impl Clients {
     pub fn hear(&self, peer: SocketAddr, turn: u64) -> Client {
         let heard = Instant::now();
         let mut clients = self.lock();
-        let client = clients.entry(peer).or_insert(Client { heard, waiting: 0, turn, in_pool: 0, is_cut: false });
+        let new = Client { is_new: true, heard, waiting: 0, turn, in_pool: 0, is_cut: false };
+        let client = clients.entry(peer).and_modify(|client| client.is_new = false).or_insert(new);
         client.heard = heard;
         client.waiting = if client.turn == turn { client.waiting + 1 } else { 1 };
         client.turn = turn;

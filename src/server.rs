@@ -71,7 +71,7 @@ fn start(listener: &TcpListener, shutdown: &Shutdown) -> io::Result<(Arc<Shared>
     let address = listener::reachable_at(listener)?;
     let phase = Arc::new(Phase::default());
     let probe = Arc::new(Probe::new(address));
-    let (wanted, to_cut) = mpsc::channel();
+    let (census, wishes) = mpsc::channel();
     let shared = Arc::new(Shared {
         address,
         server: Server::from_listener(listener.try_clone()?, None).map_err(io::Error::other)?,
@@ -79,7 +79,7 @@ fn start(listener: &TcpListener, shutdown: &Shutdown) -> io::Result<(Arc<Shared>
         metrics: Arc::new(Metrics::new()),
         pool: Pool::start(LOAD_THREADS)?,
         clients: Clients::default(),
-        wanted,
+        census,
         probe: probe.clone(),
         phase: phase.clone(),
         received: Default::default(),
@@ -91,7 +91,7 @@ fn start(listener: &TcpListener, shutdown: &Shutdown) -> io::Result<(Arc<Shared>
             thread::Builder::new().name("worker".into()).spawn(move || worker::work(&shared))
         })
         .collect::<io::Result<_>>()?;
-    census::start(shared.clone(), to_cut)?;
+    census::start(shared.clone(), wishes)?;
     probe::start(probe, phase, shutdown.trigger())?;
     Ok((shared, workers))
 }

@@ -39,8 +39,8 @@ pub struct Shared {
     pub pool: Pool,
     /// Who has sent requests.
     pub clients: Clients,
-    /// Tells the census whom to cut.
-    pub wanted: Sender<SocketAddr>,
+    /// Asks for a census at once, perhaps to cut somebody.
+    pub census: Sender<Option<SocketAddr>>,
     /// Knows the service's own requests.
     pub probe: Arc<Probe>,
     /// How far the server is with stopping.
@@ -96,6 +96,10 @@ fn sort(shared: &Arc<Shared>, request: Request, turn: &mut Turn) -> Option<(Exch
     shared.received.fetch_add(1, Ordering::AcqRel);
     let peer = *request.remote_addr()?;
     let mut client = shared.clients.hear(peer, turn.number);
+    if client.is_new {
+        // Others that came with it may be waiting for somebody to wake them.
+        let _ = shared.census.send(None);
+    }
     if client.waiting > MOST_WAITING {
         shared.cut(&peer, Cut::Flood);
         client.is_cut = true;
@@ -156,7 +160,7 @@ impl Shared {
     fn cut(&self, peer: &SocketAddr, reason: Cut) {
         if self.clients.mark_cut(peer) {
             self.metrics.count_cut(reason);
-            let _ = self.wanted.send(*peer);
+            let _ = self.census.send(Some(*peer));
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::service::Service;
 /// What a polite client may wait longer than a client of an idle service beside it, on the same busy machine.
 const BAR: Duration = Duration::from_secs(1);
 /// How long the clients that keep the CPU busy stay.
-const BUSY: Duration = Duration::from_secs(4);
+const BUSY: Duration = Duration::from_secs(3);
 /// Between the starts of the quiet ones, so that their clients' connecting does not add up.
 const APART: Duration = Duration::from_secs(1);
 /// How long it may take until threads, descriptors and memory are back.
@@ -89,6 +89,11 @@ fn quiet_clients() {
         ),
         case("HTTP/2.0", 200, hold("PRI * HTTP/2.0\r\n\r\n")),
         case("fast behind slow", 200, hold(&[LOAD, HEALTH].concat())),
+        case(
+            "1 TB behind slow",
+            100,
+            hold(&[LOAD, "PUT / HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n"].concat()),
+        ),
         case("a body behind slow", 200, hold(&[LOAD, "PUT / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n"].concat())),
     ];
     let running: Vec<_> = cases
@@ -134,7 +139,7 @@ fn hold_out(case: Case) {
     let before = service.footprint().unwrap();
     let is_busy = matches!(case.attack, Attack::Flood { .. } | Attack::Churn(_));
     let mut load = Client::connect(service.address);
-    load.send("GET", &format!("/simulate-load?duration_ms={}", if is_busy { 5000 } else { 10_000 }));
+    load.send("GET", &format!("/simulate-load?duration_ms={}", if is_busy { 4000 } else { 10_000 }));
     service.wait_for_load();
 
     let done = Arc::new(AtomicBool::new(false));
