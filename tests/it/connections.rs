@@ -63,3 +63,14 @@ fn a_burst_waits_in_the_queue_of_the_listener() {
         assert_eq!(client.call("GET", "/health").status, 200);
     }
 }
+
+#[test]
+fn who_does_not_read_is_cut() {
+    let service = Service::start();
+    let mut client = Client::connect(service.address);
+    // As many as may wait: more than the buffers hold, and no flood.
+    for _ in 0..16 {
+        client.send("GET", "/metrics");
+    }
+    service.wait_for(r#"metrics_service_connections_cut_total{reason="unread"}"#, 1.0);
+}
