@@ -22,8 +22,8 @@ use crate::server::Stop;
 use crate::worker::Shared;
 use crate::{memory, sockets};
 
-/// How often: memory can't grow far in between, who waits is not kept waiting, and it takes a thousandth of a core.
-const PERIOD: Duration = Duration::from_millis(50);
+/// How often: memory can't grow far in between, and who waits is not kept waiting. Some thousandths of a core.
+const PERIOD: Duration = Duration::from_millis(25);
 /// The rest after each, as workers may ask for one at any time: at a thousand connections each takes some milliseconds.
 const REST: Duration = Duration::from_millis(10);
 
@@ -37,7 +37,7 @@ const PRESSURE_KIB: usize = 64 << 10;
 const CONNECTION_KIB: usize = 24;
 
 /// How long this much may wait to be read while no request comes of it, or more than one at a time: two looks in a row.
-const FULL: Duration = Duration::from_millis(100);
+const FULL: Duration = Duration::from_millis(50);
 /// As much as tiny_http reads at once; most heads are smaller.
 const FULL_BYTES: usize = 1 << 10;
 
@@ -54,8 +54,10 @@ const GRACE: Duration = Duration::from_secs(5);
 const LEAK_BUDGET: usize = 1000;
 /// From here on it no longer waits for a moment without simulated load.
 const LEAK_LIMIT: usize = LEAK_BUDGET * 3 / 2;
-/// How long memory may stay above the pressure before the process has to be started anew: tiny_http's queue never shrinks.
-const SWOLLEN: Duration = Duration::from_secs(10);
+/// Memory that may stay for so long, in KiB, beside what connections take, before the process has to be started anew:
+/// tiny_http's queue never shrinks.
+const KEPT_KIB: usize = 32 << 10;
+const KEPT: Duration = Duration::from_secs(10);
 
 /// A descriptor of a connection, as the census knows it.
 struct Connection {
@@ -93,7 +95,7 @@ impl Connection {
 struct Census {
     connections: HashMap<RawFd, Connection>,
     gave_back: Instant,
-    /// Since when there is no pressure by memory.
+    /// When memory was last no more than may be kept.
     slim: Instant,
 }
 
@@ -121,8 +123,8 @@ impl Census {
     fn take(&mut self, shared: &Shared, wanted: &HashSet<SocketAddr>) {
         let now = Instant::now();
         let memory = memory::resident_kib();
-        let is_swollen = memory > PRESSURE_KIB + self.connections.len() / 2 * CONNECTION_KIB;
-        let (limit, idle) = if is_swollen { (IDLE_UNDER_PRESSURE, Cut::Pressure) } else { (IDLE, Cut::Idle) };
+        let own = memory.saturating_sub(self.connections.len() / 2 * CONNECTION_KIB);
+        let (limit, idle) = if own > PRESSURE_KIB { (IDLE_UNDER_PRESSURE, Cut::Pressure) } else { (IDLE, Cut::Idle) };
 
         let (mut descriptors, mut peers, mut cut, mut unheard) = (HashSet::new(), HashSet::new(), HashSet::new(), 0);
         for (fd, peer) in sockets::all() {
@@ -169,7 +171,7 @@ impl Census {
             memory::give_back();
             self.gave_back = now;
         }
-        if !is_swollen {
+        if own <= KEPT_KIB {
             self.slim = now;
         }
         (0..unheard.min(MOST_KNOCKS)).for_each(|_| knock(&shared.address));
@@ -177,7 +179,7 @@ impl Census {
         let is_idle = shared.pool.is_idle();
         if leaked >= LEAK_LIMIT || leaked >= LEAK_BUDGET && is_idle {
             used_up(shared, &format!("the HTTP library does not let go of {leaked} connections that have ended"));
-        } else if now - self.slim >= SWOLLEN && is_idle {
+        } else if now - self.slim >= KEPT && is_idle {
             used_up(shared, &format!("the HTTP library does not let go of {} MB of memory", memory >> 10));
         }
     }
