@@ -55,9 +55,9 @@ const LEAK_BUDGET: usize = 1000;
 /// From here on it no longer waits for a moment without simulated load.
 const LEAK_LIMIT: usize = LEAK_BUDGET * 3 / 2;
 /// Memory that may stay for so long, in KiB, beside what connections take, before the process has to be started anew:
-/// tiny_http's queue never shrinks.
+/// tiny_http's queue never shrinks. By then all that were idle have been cut, and are gone.
 const KEPT_KIB: usize = 32 << 10;
-const KEPT: Duration = Duration::from_secs(10);
+const KEPT: Duration = Duration::from_secs(25);
 
 /// A descriptor of a connection, as the census knows it.
 struct Connection {
