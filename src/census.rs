@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use crate::clients::Client;
 use crate::listener::knock;
+use crate::memory;
 use crate::metrics::Cut;
 use crate::server::Stop;
+use crate::sockets::{self, Sockets};
 use crate::worker::Shared;
-use crate::{memory, sockets};
 
 /// How often: memory can't grow far in between, and who waits is not kept waiting. Some thousandths of a core.
 const PERIOD: Duration = Duration::from_millis(25);
@@ -93,6 +94,7 @@ impl Connection {
 
 /// What the census remembers.
 struct Census {
+    sockets: Sockets,
     connections: HashMap<RawFd, Connection>,
     gave_back: Instant,
     /// When memory was last no more than may be kept.
@@ -103,7 +105,7 @@ struct Census {
 /// cut.
 pub fn start(shared: Arc<Shared>, wishes: Receiver<Option<SocketAddr>>) -> io::Result<()> {
     let now = Instant::now();
-    let mut census = Census { connections: HashMap::new(), gave_back: now, slim: now };
+    let mut census = Census { sockets: Sockets::open()?, connections: HashMap::new(), gave_back: now, slim: now };
     thread::Builder::new().name("census".into()).spawn(move || loop {
         let wish = match wishes.recv_timeout(PERIOD) {
             Ok(wish) => wish,
@@ -127,7 +129,7 @@ impl Census {
         let (limit, idle) = if own > PRESSURE_KIB { (IDLE_UNDER_PRESSURE, Cut::Pressure) } else { (IDLE, Cut::Idle) };
 
         let (mut descriptors, mut peers, mut cut, mut unheard) = (HashSet::new(), HashSet::new(), HashSet::new(), 0);
-        for (fd, peer) in sockets::all() {
+        for (fd, peer) in self.sockets.all() {
             // The service's connections to itself are the other side's business.
             if peer == Some(shared.address) {
                 continue;

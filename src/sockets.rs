@@ -1,20 +1,35 @@
 //! The process's own connections, as the kernel lists them: tiny_http lets nobody at them.
 
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::socket::{self, MsgFlags, Shutdown, SockaddrStorage};
+use nix::sys::stat::Mode;
 
-/// Every descriptor of a TCP connection, of which each has two, with the other side's address as long as that is there.
-pub fn all() -> impl Iterator<Item = (RawFd, Option<SocketAddr>)> {
-    let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    entries.filter_map(|entry| {
-        let fd = entry.file_name().to_str()?.parse().ok()?;
-        Some((fd, look(fd)?))
-    })
+/// The process's list of descriptors.
+///
+/// It is opened once, so that its buffer stays in memory: beside two hundred threads that ask for page after page, whoever
+/// needs a fresh one has waited for up to a second (seen in the kernel's lock of the address space).
+pub struct Sockets(Dir);
+
+impl Sockets {
+    /// Opens it. Fails where there is no `/proc`.
+    pub fn open() -> io::Result<Sockets> {
+        Ok(Sockets(Dir::open("/proc/self/fd", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?))
+    }
+
+    /// Every descriptor of a TCP connection, of which each has two, with the other side's address as long as that is
+    /// there.
+    pub fn all(&mut self) -> impl Iterator<Item = (RawFd, Option<SocketAddr>)> + '_ {
+        self.0.iter().flatten().filter_map(|entry| {
+            let fd = entry.file_name().to_str().ok()?.parse().ok()?;
+            Some((fd, look(fd)?))
+        })
+    }
 }
 
 /// Ends the connection of this descriptor if it is still the one to `peer`: its thread reads no more, nothing is sent.
