@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use nix::libc::linger;
+use nix::sys::socket::{self, sockopt, SetSockOpt};
+
 /// What each of the connections does. None of them ever closes by itself.
 #[derive(Clone)]
 pub enum Attack {
@@ -28,6 +31,8 @@ pub struct Running {
 
 /// How much a flood writes at once.
 const CHUNK_BYTES: usize = 64 << 10;
+/// Closed by a reset.
+const RESET: linger = linger { l_onoff: 1, l_linger: 0 };
 /// How long a flood waits for room, or for answers.
 const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -100,16 +105,24 @@ fn reset(address: SocketAddr, connections: usize, bytes: &str) {
     let connect = |_| {
         let mut stream = TcpStream::connect(address).ok()?;
         let _ = stream.write_all(bytes.as_bytes());
-        let reset = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-        let _ = nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &reset);
+        set(&stream, sockopt::Linger, &RESET);
         Some(stream)
     };
     drop((0..connections).map(connect).collect::<Vec<_>>());
 }
 
+fn set<T: SetSockOpt>(stream: &TcpStream, option: T, value: &T::Val) {
+    // It fails where the connection has ended already.
+    let _ = socket::setsockopt(stream, option, value);
+}
+
 /// One connection, until it is cut, or has got nowhere for a while.
 fn flood(address: SocketAddr, first: &str, many: &str, reads: bool, stop: &AtomicBool) {
     let Ok(mut stream) = TcpStream::connect(address) else { return };
+    // The service and its clients share a kernel here, which short of memory for TCP fails everybody's calls: what a flood
+    // has not got rid of stays small, and goes with it.
+    set(&stream, sockopt::SndBuf, &CHUNK_BYTES);
+    set(&stream, sockopt::Linger, &RESET);
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     if stream.write_all(first.as_bytes()).is_err() {
