@@ -121,7 +121,7 @@ lives_beside_debians_prometheus() {
 
 uninstall_keeps_data() {
   local port
-  samples_of 'up{job="metrics_service"}[1h]' | head -n 1 >"$NOTES/first-sample"
+  samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p >"$NOTES/first-sample"
   keep uninstall uninstall
   contains "$(<"$NOTES/uninstall")" "kept: data in /var/lib/metrics-stack"
   contains "$(<"$NOTES/uninstall")" "kept: configuration in /etc/metrics-stack"
@@ -134,7 +134,7 @@ comes_back_with_its_data() {
   contains "$(uninstall)" "not installed"
   keep install install
   contains "$(<"$NOTES/install")" ", 0 ✗"
-  equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | head -n 1)" "$(<"$NOTES/first-sample")"
+  equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)" "$(<"$NOTES/first-sample")"
   contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.time":"6d"'
 }
 

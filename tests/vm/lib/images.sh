@@ -31,6 +31,6 @@ build_image() {
 
 # The first Debian mirror of this host; without one, mmdebstrap's own default.
 # shellcheck disable=SC2016  # apt's own placeholders
-mirror() { apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' | awk '$1 == "Debian" { print $2; exit }'; }
+mirror() { apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' | awk '$1 == "Debian" && !found++ { print $2 }'; }
 
 apt_settings() { apt-config dump | grep -E '^Acquire::(https?|Check-[A-Za-z-]+|Retries)(::[^ ]*)? "[^"]' || :; }
