@@ -35,6 +35,9 @@ const CHUNK_BYTES: usize = 64 << 10;
 const RESET: linger = linger { l_onoff: 1, l_linger: 0 };
 /// How long a flood waits for room, or for answers.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// Until those that were reset come again, 57,000 in three seconds. Without it they are as many, in bursts that fill the
+/// kernel's queue of connections: it drops what comes then for a second, whatever the service does.
+const RETURN: Duration = Duration::from_millis(10);
 
 impl Attack {
     /// Starts it; the quiet ones are all connected when it returns.
@@ -109,6 +112,7 @@ fn reset(address: SocketAddr, connections: usize, bytes: &str) {
         Some(stream)
     };
     drop((0..connections).map(connect).collect::<Vec<_>>());
+    thread::sleep(RETURN);
 }
 
 fn set<T: SetSockOpt>(stream: &TcpStream, option: T, value: &T::Val) {
