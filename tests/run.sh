@@ -27,7 +27,7 @@ main() {
   part "lints" both cargo clippy --quiet --locked --all-targets -- -D warnings
   part "service" cargo test --locked -- --skip hostile
   # Alone: it tells how long a client waits.
-  part "hostile clients" cargo test --locked hostile -- --test-threads 1
+  part "hostile clients" cargo test --locked hostile
   part "scripts" scripts
   part "units" tests/units.sh
   part "configuration" configuration
