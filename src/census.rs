@@ -6,7 +6,7 @@
 //! And tiny_http hands a new connection to an idle thread if it believes that there is one. In a burst several
 //! connections count on the same idle thread, and all but one wait until another connection comes or goes. So some come.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::clients::Client;
+use crate::clients::{self, Client};
 use crate::listener::knock;
 use crate::memory;
 use crate::metrics::Cut;
@@ -42,9 +42,8 @@ const FULL: Duration = Duration::from_millis(50);
 /// As much as tiny_http reads at once; most heads are smaller.
 const FULL_BYTES: usize = 1 << 10;
 
-/// From here on memory is given back once a second, in KiB: what there is may be free.
-const LARGE_KIB: usize = 16 << 10;
-const GIVE_BACK_PERIOD: Duration = Duration::from_secs(1);
+/// Room for this many descriptors: systemd allows no more.
+const DESCRIPTORS: usize = 16 << 10;
 
 /// How many connections to itself at most: a thousand clients that wait are awake within a quarter of a second.
 const MOST_KNOCKS: usize = 256;
@@ -68,11 +67,13 @@ struct Connection {
     full: Option<Instant>,
     /// Since when it should be gone.
     over: Option<Instant>,
+    /// When the census last saw it.
+    seen: Instant,
 }
 
 impl Connection {
     fn new(peer: Option<SocketAddr>, since: Instant) -> Connection {
-        Connection { peer, since, full: None, over: None }
+        Connection { peer, since, full: None, over: None, seen: since }
     }
 
     /// Why it has to be cut, if it has.
@@ -92,50 +93,59 @@ impl Connection {
     }
 }
 
-/// What the census remembers.
+/// What the census remembers. The room for it is there from the start: while it is taken it asks for no memory, for which
+/// it has waited up to 0.7 s behind a hundred threads that grew what they held.
 struct Census {
     sockets: Sockets,
-    connections: HashMap<RawFd, Connection>,
-    gave_back: Instant,
+    /// By their descriptors.
+    connections: Vec<Option<Connection>>,
+    /// The clients that are connected.
+    peers: HashSet<SocketAddr>,
+    /// Those that were cut this time.
+    cut: HashSet<SocketAddr>,
     /// When memory was last no more than may be kept.
     slim: Instant,
 }
 
-/// Starts the thread that takes the census until the server drains, at once for each wish, which may name a client to be
-/// cut.
-pub fn start(shared: Arc<Shared>, wishes: Receiver<Option<SocketAddr>>) -> io::Result<()> {
-    let now = Instant::now();
-    let mut census = Census { sockets: Sockets::open()?, connections: HashMap::new(), gave_back: now, slim: now };
-    thread::Builder::new().name("census".into()).spawn(move || loop {
-        let wish = match wishes.recv_timeout(PERIOD) {
-            Ok(wish) => wish,
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        if shared.phase.is_draining() {
-            return;
+/// Starts the thread that takes the census until the server drains, and at once for each wish.
+pub fn start(shared: Arc<Shared>, wishes: Receiver<()>) -> io::Result<()> {
+    let mut census = Census {
+        sockets: Sockets::open()?,
+        connections: Vec::with_capacity(DESCRIPTORS),
+        peers: HashSet::with_capacity(clients::ROOM),
+        cut: HashSet::with_capacity(clients::ROOM),
+        slim: Instant::now(),
+    };
+    thread::Builder::new().name("census".into()).spawn(move || {
+        while wishes.recv_timeout(PERIOD) != Err(RecvTimeoutError::Disconnected) && !shared.phase.is_draining() {
+            census.take(&shared);
+            thread::sleep(REST);
         }
-        census.take(&shared, &wish.into_iter().chain(wishes.try_iter().flatten()).collect());
-        thread::sleep(REST);
     })?;
     Ok(())
 }
 
 impl Census {
-    fn take(&mut self, shared: &Shared, wanted: &HashSet<SocketAddr>) {
+    fn take(&mut self, shared: &Shared) {
         let now = Instant::now();
         let memory = memory::resident_kib();
-        let own = memory.saturating_sub(self.connections.len() / 2 * CONNECTION_KIB);
+        let own = memory.saturating_sub(self.connections.iter().flatten().count() / 2 * CONNECTION_KIB);
         let (limit, idle) = if own > PRESSURE_KIB { (IDLE_UNDER_PRESSURE, Cut::Pressure) } else { (IDLE, Cut::Idle) };
 
-        let (mut descriptors, mut peers, mut cut, mut unheard) = (HashSet::new(), HashSet::new(), HashSet::new(), 0);
+        self.peers.clear();
+        self.cut.clear();
+        let mut unheard = 0;
         for (fd, peer) in self.sockets.all() {
             // The service's connections to itself are the other side's business.
             if peer == Some(shared.address) {
                 continue;
             }
-            descriptors.insert(fd);
-            let connection = self.connections.entry(fd).or_insert_with(|| Connection::new(peer, now));
+            let index = fd as usize;
+            if index >= self.connections.len() {
+                self.connections.resize_with(index + 1, || None);
+            }
+            let connection = self.connections[index].get_or_insert_with(|| Connection::new(peer, now));
+            connection.seen = now;
             let Some(client) = peer else {
                 connection.over.get_or_insert(now);
                 continue;
@@ -148,31 +158,28 @@ impl Census {
                 continue;
             }
             let known = shared.clients.get(&client);
+            unheard += usize::from(self.peers.insert(client) && known.is_none());
             let fault = connection.fault(fd, known, now, limit);
-            let is_first = peers.insert(client);
-            unheard += usize::from(is_first && known.is_none());
-            if let (Some(fault), true) = (fault, is_first) {
+            // A worker has asked for it, or its other descriptor was at fault: both have the same end.
+            let is_cut = known.is_some_and(|client| client.is_cut) || self.cut.contains(&client);
+            if let (Some(fault), false) = (fault, is_cut) {
                 shared.metrics.count_cut(if matches!(fault, Cut::Idle) { idle } else { fault });
+                self.cut.insert(client);
             }
-            // Its other descriptor has the same end, whatever has changed in between.
-            if fault.is_some() || wanted.contains(&client) || cut.contains(&client) {
+            if fault.is_some() || is_cut {
                 sockets::cut(fd, client);
-                cut.insert(client);
                 connection.over = Some(now);
             }
         }
-        self.connections.retain(|fd, _| descriptors.contains(fd));
-        shared.clients.keep(&peers, now);
+        let is_gone = |connection: &&mut Option<Connection>| connection.as_ref().is_some_and(|known| known.seen != now);
+        self.connections.iter_mut().filter(is_gone).for_each(|connection| *connection = None);
+        shared.clients.keep(&self.peers, now);
 
         let is_leaked = |connection: &&Connection| connection.over.is_some_and(|over| now - over >= GRACE);
-        let leaked = self.connections.values().filter(is_leaked).count() / 2;
-        shared.metrics.open.set(peers.len() as i64);
+        let leaked = self.connections.iter().flatten().filter(is_leaked).count() / 2;
+        shared.metrics.open.set(self.peers.len() as i64);
         shared.metrics.leaked.set(leaked as i64);
 
-        if memory > LARGE_KIB && now - self.gave_back >= GIVE_BACK_PERIOD {
-            memory::give_back();
-            self.gave_back = now;
-        }
         if own <= KEPT_KIB {
             self.slim = now;
         }

@@ -8,8 +8,8 @@ use std::time::Instant;
 /// A client.
 #[derive(Clone, Copy)]
 pub struct Client {
-    /// This is its first request.
-    pub is_new: bool,
+    /// How many requests it has sent.
+    pub requests: u64,
     /// When its last request came, or the pool's last answer went.
     pub heard: Instant,
     /// How many of its requests have been taken in this turn.
@@ -21,17 +21,25 @@ pub struct Client {
     pub is_cut: bool,
 }
 
+/// Room for this many is there from the start: whoever makes more waits for memory like any other, and all wait for him.
+pub const ROOM: usize = 2048;
+
 /// All of them.
-#[derive(Default)]
 pub struct Clients(Mutex<HashMap<SocketAddr, Client>>);
 
 impl Clients {
+    /// Without any.
+    pub fn new() -> Clients {
+        Clients(Mutex::new(HashMap::with_capacity(ROOM)))
+    }
+
     /// Notes a request that is taken in this turn: what is known of its client.
     pub fn hear(&self, peer: SocketAddr, turn: u64) -> Client {
         let heard = Instant::now();
         let mut clients = self.lock();
-        let new = Client { is_new: true, heard, waiting: 0, turn, in_pool: 0, is_cut: false };
-        let client = clients.entry(peer).and_modify(|client| client.is_new = false).or_insert(new);
+        let new = Client { requests: 0, heard, waiting: 0, turn, in_pool: 0, is_cut: false };
+        let client = clients.entry(peer).or_insert(new);
+        client.requests += 1;
         client.heard = heard;
         client.waiting = if client.turn == turn { client.waiting + 1 } else { 1 };
         client.turn = turn;

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 /// Serves until a signal comes; the error is a sentence for the user.
 fn run(address: std::net::SocketAddr) -> Result<(), String> {
     log::report_panics();
-    memory::keep_little();
+    memory::keep_little().map_err(|error| format!("cannot start: {error}"))?;
     let shutdown = Shutdown::new();
     stop_on_signals(&shutdown)?;
     let listener = listener::from_systemd_or_bind(address)?;

@@ -4,23 +4,23 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::thread;
+use std::time::Duration;
 
-#[cfg(target_env = "gnu")]
 use nix::libc;
 
 /// Free memory at the end of a heap from which on it is given back at once: glibc's own start value, which it raises a
 /// hundredfold with the first large block.
-#[cfg(target_env = "gnu")]
 const TRIM_BYTES: libc::c_int = 128 << 10;
-/// Small blocks that are freed are joined to their neighbours at once (0), not kept apart for the next one: of these glibc
-/// gives nothing back, which left tens of megabytes behind in the heaps of a flood's threads.
-#[cfg(target_env = "gnu")]
-const KEPT_APART_BYTES: libc::c_int = 0;
 /// Blocks from this size on are mapped and unmapped one by one, which a hundred threads do in each other's way: glibc's
 /// 128 KB made a polite client wait three times as long beside heads without end.
-#[cfg(target_env = "gnu")]
 const MAP_BYTES: libc::c_int = 4 << 20;
+
+/// From here on memory is given back, in KiB: what there is may be free.
+const LARGE_KIB: usize = 16 << 10;
+/// How often.
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// Resident memory in KiB; 0 where the kernel does not say.
 pub fn resident_kib() -> usize {
@@ -32,22 +32,21 @@ pub fn resident_kib() -> usize {
     value.unwrap_or(0)
 }
 
-/// Tells the allocator to keep little. For the start of the process.
-pub fn keep_little() {
-    #[cfg(target_env = "gnu")]
+/// Has the allocator keep little: it is told how, and a thread is started that gives back all that is free while there is
+/// much. For the start of the process.
+pub fn keep_little() -> io::Result<()> {
     // SAFETY: it takes numbers and no pointers.
     unsafe {
         libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_BYTES);
         libc::mallopt(libc::M_MMAP_THRESHOLD, MAP_BYTES);
-        libc::mallopt(libc::M_MXFAST, KEPT_APART_BYTES);
     }
-}
-
-/// Gives back all that is free; takes some milliseconds for a hundred megabytes.
-pub fn give_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it takes a number and no pointer, and may be called at any time from any thread.
-    unsafe {
-        libc::malloc_trim(0);
-    }
+    // A thread of its own, as it waits for each heap that another thread is about to grow.
+    thread::Builder::new().name("memory".into()).spawn(|| loop {
+        thread::sleep(PERIOD);
+        if resident_kib() > LARGE_KIB {
+            // SAFETY: it takes a number and no pointer, and may be called at any time from any thread.
+            unsafe { libc::malloc_trim(0) };
+        }
+    })?;
+    Ok(())
 }

@@ -71,14 +71,15 @@ fn start(listener: &TcpListener, shutdown: &Shutdown) -> io::Result<(Arc<Shared>
     let address = listener::reachable_at(listener)?;
     let phase = Arc::new(Phase::default());
     let probe = Arc::new(Probe::new(address));
-    let (census, wishes) = mpsc::channel();
+    // One wish is as good as many.
+    let (census, wishes) = mpsc::sync_channel(1);
     let shared = Arc::new(Shared {
         address,
         server: Server::from_listener(listener.try_clone()?, None).map_err(io::Error::other)?,
         turn: Mutex::new(Turn { number: 0, random: SmallRng::from_os_rng() }),
         metrics: Arc::new(Metrics::new()),
         pool: Pool::start(LOAD_THREADS)?,
-        clients: Clients::default(),
+        clients: Clients::new(),
         census,
         probe: probe.clone(),
         phase: phase.clone(),

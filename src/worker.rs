@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::rngs::SmallRng;
@@ -39,8 +39,8 @@ pub struct Shared {
     pub pool: Pool,
     /// Who has sent requests.
     pub clients: Clients,
-    /// Asks for a census at once, perhaps to cut somebody.
-    pub census: Sender<Option<SocketAddr>>,
+    /// Asks for a census at once.
+    pub census: SyncSender<()>,
     /// Knows the service's own requests.
     pub probe: Arc<Probe>,
     /// How far the server is with stopping.
@@ -96,9 +96,9 @@ fn sort(shared: &Arc<Shared>, request: Request, turn: &mut Turn) -> Option<(Exch
     shared.received.fetch_add(1, Ordering::AcqRel);
     let peer = *request.remote_addr()?;
     let mut client = shared.clients.hear(peer, turn.number);
-    if client.is_new {
+    if client.requests == 1 {
         // Others that came with it may be waiting for somebody to wake them.
-        let _ = shared.census.send(None);
+        let _ = shared.census.try_send(());
     }
     if client.waiting > MOST_WAITING {
         shared.cut(&peer, Cut::Flood);
@@ -160,7 +160,7 @@ impl Shared {
     fn cut(&self, peer: &SocketAddr, reason: Cut) {
         if self.clients.mark_cut(peer) {
             self.metrics.count_cut(reason);
-            let _ = self.census.send(Some(*peer));
+            let _ = self.census.try_send(());
         }
     }
 }
