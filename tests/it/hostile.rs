@@ -147,6 +147,7 @@ fn hold_out(case: Case) {
 
     let done = Arc::new(AtomicBool::new(false));
     let mut polite = Polite::new(service.address, control.address, case.polite);
+    polite.call();
     let calls = thread::spawn({
         let done = done.clone();
         move || {
