@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,9 +41,6 @@ const CONNECTION_KIB: usize = 24;
 const FULL: Duration = Duration::from_millis(50);
 /// As much as tiny_http reads at once; most heads are smaller.
 const FULL_BYTES: usize = 1 << 10;
-
-/// Room for this many descriptors: systemd allows no more.
-const DESCRIPTORS: usize = 16 << 10;
 
 /// How many connections to itself at most: a thousand clients that wait are awake within a quarter of a second.
 const MOST_KNOCKS: usize = 256;
@@ -93,33 +90,30 @@ impl Connection {
     }
 }
 
-/// What the census remembers. The room for it is there from the start: while it is taken it asks for no memory, for which
-/// it has waited up to 0.7 s behind a hundred threads that grew what they held.
+/// What the census remembers. The memory for it is there from the start: it has waited for more, while it was taken, up to
+/// 0.7 s behind a hundred threads that grew what they held.
 struct Census {
     sockets: Sockets,
     /// By their descriptors.
     connections: Vec<Option<Connection>>,
     /// The clients that are connected.
     peers: HashSet<SocketAddr>,
-    /// Those that were cut this time.
-    cut: HashSet<SocketAddr>,
     /// When memory was last no more than may be kept.
     slim: Instant,
 }
 
 /// Starts the thread that takes the census until the server drains, and at once for each wish.
-pub fn start(shared: Arc<Shared>, wishes: Receiver<()>) -> io::Result<()> {
-    let mut census = Census {
-        sockets: Sockets::open()?,
-        connections: Vec::with_capacity(DESCRIPTORS),
-        peers: HashSet::with_capacity(clients::ROOM),
-        cut: HashSet::with_capacity(clients::ROOM),
-        slim: Instant::now(),
-    };
+pub fn start(shared: Arc<Shared>, sockets: Sockets, wishes: Receiver<()>) -> io::Result<()> {
+    let (mut connections, mut peers) = (Vec::new(), clients::dummies().collect::<HashSet<_>>());
+    connections.resize_with(2 * clients::ROOM, || None);
+    connections.clear();
+    peers.clear();
+    let mut census = Census { sockets, connections, peers, slim: Instant::now() };
     thread::Builder::new().name("census".into()).spawn(move || {
-        while wishes.recv_timeout(PERIOD) != Err(RecvTimeoutError::Disconnected) && !shared.phase.is_draining() {
+        while !shared.phase.is_draining() {
             census.take(&shared);
             thread::sleep(REST);
+            let _ = wishes.recv_timeout(PERIOD);
         }
     })?;
     Ok(())
@@ -133,8 +127,7 @@ impl Census {
         let (limit, idle) = if own > PRESSURE_KIB { (IDLE_UNDER_PRESSURE, Cut::Pressure) } else { (IDLE, Cut::Idle) };
 
         self.peers.clear();
-        self.cut.clear();
-        let mut unheard = 0;
+        let (mut open, mut unheard) = (0, 0);
         for (fd, peer) in self.sockets.all() {
             // The service's connections to itself are the other side's business.
             if peer == Some(shared.address) {
@@ -154,30 +147,32 @@ impl Census {
                 // The number belongs to another connection by now.
                 *connection = Connection::new(peer, now);
             }
+            let is_first = self.peers.insert(client);
             if connection.over.is_some() {
                 continue;
             }
             let known = shared.clients.get(&client);
-            unheard += usize::from(self.peers.insert(client) && known.is_none());
-            let fault = connection.fault(fd, known, now, limit);
-            // A worker has asked for it, or its other descriptor was at fault: both have the same end.
-            let is_cut = known.is_some_and(|client| client.is_cut) || self.cut.contains(&client);
-            if let (Some(fault), false) = (fault, is_cut) {
-                shared.metrics.count_cut(if matches!(fault, Cut::Idle) { idle } else { fault });
-                self.cut.insert(client);
+            open += usize::from(is_first);
+            unheard += usize::from(is_first && known.is_none());
+            let mut is_cut = known.is_some_and(|client| client.is_cut);
+            if let Some(fault) = connection.fault(fd, known, now, limit) {
+                is_cut = true;
+                if shared.clients.mark_cut(&client) {
+                    shared.metrics.count_cut(if matches!(fault, Cut::Idle) { idle } else { fault });
+                }
             }
-            if fault.is_some() || is_cut {
-                sockets::cut(fd, client);
+            if is_cut && sockets::cut(fd, client) {
                 connection.over = Some(now);
             }
         }
         let is_gone = |connection: &&mut Option<Connection>| connection.as_ref().is_some_and(|known| known.seen != now);
         self.connections.iter_mut().filter(is_gone).for_each(|connection| *connection = None);
+        self.connections.truncate(self.connections.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
         shared.clients.keep(&self.peers, now);
 
         let is_leaked = |connection: &&Connection| connection.over.is_some_and(|over| now - over >= GRACE);
         let leaked = self.connections.iter().flatten().filter(is_leaked).count() / 2;
-        shared.metrics.open.set(self.peers.len() as i64);
+        shared.metrics.open.set(open as i64);
         shared.metrics.leaked.set(leaked as i64);
 
         if own <= KEPT_KIB {

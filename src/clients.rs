@@ -21,8 +21,19 @@ pub struct Client {
     pub is_cut: bool,
 }
 
-/// Room for this many is there from the start: whoever makes more waits for memory like any other, and all wait for him.
-pub const ROOM: usize = 2048;
+impl Client {
+    fn new() -> Client {
+        Client { requests: 0, heard: Instant::now(), waiting: 0, turn: 0, in_pool: 0, is_cut: false }
+    }
+}
+
+/// Memory for this many is there from the start: who makes more waits for it, and all wait for him.
+pub const ROOM: usize = 1024;
+
+/// Addresses to fill that room with once: only what has been written to is there.
+pub fn dummies() -> impl Iterator<Item = SocketAddr> {
+    (0..ROOM as u16).map(|port| ([0, 0, 0, 0], port).into())
+}
 
 /// All of them.
 pub struct Clients(Mutex<HashMap<SocketAddr, Client>>);
@@ -30,15 +41,16 @@ pub struct Clients(Mutex<HashMap<SocketAddr, Client>>);
 impl Clients {
     /// Without any.
     pub fn new() -> Clients {
-        Clients(Mutex::new(HashMap::with_capacity(ROOM)))
+        let mut clients: HashMap<_, _> = dummies().map(|peer| (peer, Client::new())).collect();
+        clients.clear();
+        Clients(Mutex::new(clients))
     }
 
     /// Notes a request that is taken in this turn: what is known of its client.
     pub fn hear(&self, peer: SocketAddr, turn: u64) -> Client {
         let heard = Instant::now();
         let mut clients = self.lock();
-        let new = Client { requests: 0, heard, waiting: 0, turn, in_pool: 0, is_cut: false };
-        let client = clients.entry(peer).or_insert(new);
+        let client = clients.entry(peer).or_insert_with(Client::new);
         client.requests += 1;
         client.heard = heard;
         client.waiting = if client.turn == turn { client.waiting + 1 } else { 1 };
@@ -61,14 +73,15 @@ impl Clients {
     /// The pool has answered a request of this client.
     pub fn leave_pool(&self, peer: &SocketAddr) {
         if let Some(client) = self.lock().get_mut(peer) {
-            client.in_pool -= 1;
+            client.in_pool = client.in_pool.saturating_sub(1);
             client.heard = Instant::now();
         }
     }
 
-    /// This client is to be cut; false when that is known already, or it has gone.
+    /// This client is to be cut; false when that is known already.
     pub fn mark_cut(&self, peer: &SocketAddr) -> bool {
-        self.lock().get_mut(peer).is_some_and(|client| !std::mem::replace(&mut client.is_cut, true))
+        let mut clients = self.lock();
+        !std::mem::replace(&mut clients.entry(*peer).or_insert_with(Client::new).is_cut, true)
     }
 
     /// Forgets those that are not connected, unless the pool has a request of theirs or they were heard after `then`.

@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cli::Command;
 use server::{Shutdown, Stop};
+use sockets::Sockets;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
@@ -52,11 +53,13 @@ fn main() -> ExitCode {
 /// Serves until a signal comes; the error is a sentence for the user.
 fn run(address: std::net::SocketAddr) -> Result<(), String> {
     log::report_panics();
+    // Before there are threads, and connections that need descriptors.
+    let sockets = Sockets::open().map_err(|error| format!("cannot list descriptors in /proc: {error}"))?;
     memory::keep_little().map_err(|error| format!("cannot start: {error}"))?;
     let shutdown = Shutdown::new();
     stop_on_signals(&shutdown)?;
     let listener = listener::from_systemd_or_bind(address)?;
-    server::run(listener, shutdown)
+    server::run(listener, sockets, shutdown)
 }
 
 /// SIGTERM, SIGINT and SIGHUP ask for an orderly stop; a second one ends the process at once.

@@ -15,6 +15,7 @@ use crate::drain::{self, Phase};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::probe::{self, Probe};
+use crate::sockets::Sockets;
 use crate::worker::{self, Shared, Turn};
 use crate::{census, listener, log, notify};
 
@@ -51,8 +52,8 @@ impl Shutdown {
 }
 
 /// Serves on `listener` until `shutdown`, then answers what is in flight. The error is a sentence for the user.
-pub fn run(listener: TcpListener, shutdown: Shutdown) -> Result<(), String> {
-    let (shared, workers) = start(&listener, &shutdown).map_err(|error| format!("cannot start: {error}"))?;
+pub fn run(listener: TcpListener, sockets: Sockets, shutdown: Shutdown) -> Result<(), String> {
+    let (shared, workers) = start(&listener, sockets, &shutdown).map_err(|error| format!("cannot start: {error}"))?;
     log::info(&format!("listening on http://{}", shared.server.server_addr()));
     notify::ready();
 
@@ -67,7 +68,11 @@ pub fn run(listener: TcpListener, shutdown: Shutdown) -> Result<(), String> {
     Ok(())
 }
 
-fn start(listener: &TcpListener, shutdown: &Shutdown) -> io::Result<(Arc<Shared>, Vec<JoinHandle<()>>)> {
+fn start(
+    listener: &TcpListener,
+    sockets: Sockets,
+    shutdown: &Shutdown,
+) -> io::Result<(Arc<Shared>, Vec<JoinHandle<()>>)> {
     let address = listener::reachable_at(listener)?;
     let phase = Arc::new(Phase::default());
     let probe = Arc::new(Probe::new(address));
@@ -92,7 +97,7 @@ fn start(listener: &TcpListener, shutdown: &Shutdown) -> io::Result<(Arc<Shared>
             thread::Builder::new().name("worker".into()).spawn(move || worker::work(&shared))
         })
         .collect::<io::Result<_>>()?;
-    census::start(shared.clone(), wishes)?;
+    census::start(shared.clone(), sockets, wishes)?;
     probe::start(probe, phase, shutdown.trigger())?;
     Ok((shared, workers))
 }

@@ -42,14 +42,16 @@ impl Sockets {
 }
 
 /// Ends the connection of this descriptor if it is still the one to `peer`: its thread reads no more, nothing is sent.
-pub fn cut(fd: RawFd, peer: SocketAddr) {
+/// False when it is not, or there is no descriptor left to do it with.
+pub fn cut(fd: RawFd, peer: SocketAddr) -> bool {
     // A duplicate stays what it is, while the number may become another connection's at any moment.
-    if let Ok(own) = duplicate(fd) {
-        if look(own.as_raw_fd()) == Some(Some(peer)) {
-            // It fails where the client was faster.
-            let _ = socket::shutdown(own.as_raw_fd(), Shutdown::Both);
-        }
+    let Ok(own) = duplicate(fd) else { return false };
+    let is_it = look(own.as_raw_fd()) == Some(Some(peer));
+    if is_it {
+        // It fails where the client was faster.
+        let _ = socket::shutdown(own.as_raw_fd(), Shutdown::Both);
     }
+    is_it
 }
 
 #[allow(unsafe_code)]
