@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the service and its peers, loads them in turn, and writes RESULTS.md and results.svg beside this file.
 #
-#   ./bench/run.sh           builds from nothing, 5 rounds: about a quarter of an hour on 2 cores
+#   ./bench/run.sh           builds from nothing, 10 rounds: about twenty minutes on 2 cores
 #   ./bench/run.sh --quick   one short round; the results go to target/bench/ instead
 #
 # Needs Debian 13 or newer, or Go 1.24, Rust 1.85 and Python 3.11 from elsewhere; what is missing is installed from
@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 BUILT=$(realpath ..)/target/bench
 WHERE=.
-ROUNDS=5 SECONDS_EACH=4 REQUESTS=(1000 10000 100000)
+ROUNDS=10 SECONDS_EACH=4 REQUESTS=(1000 10000 100000)
 
 main() {
   case ${1-} in
