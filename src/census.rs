@@ -96,19 +96,21 @@ struct Census {
     sockets: Sockets,
     /// By their descriptors.
     connections: Vec<Option<Connection>>,
-    /// The clients that are connected.
+    /// The clients that are connected, without those that were cut: their addresses may soon be somebody else's.
     peers: HashSet<SocketAddr>,
+    /// Those that were cut this time.
+    cut: HashSet<SocketAddr>,
     /// When memory was last no more than may be kept.
     slim: Instant,
 }
 
 /// Starts the thread that takes the census until the server drains, and at once for each wish.
 pub fn start(shared: Arc<Shared>, sockets: Sockets, wishes: Receiver<()>) -> io::Result<()> {
-    let (mut connections, mut peers) = (Vec::new(), clients::dummies().collect::<HashSet<_>>());
+    let (mut connections, mut peers, mut cut) = (Vec::new(), HashSet::new(), HashSet::new());
     connections.resize_with(2 * clients::ROOM, || None);
-    connections.clear();
-    peers.clear();
-    let mut census = Census { sockets, connections, peers, slim: Instant::now() };
+    peers.extend(clients::dummies());
+    cut.extend(clients::dummies());
+    let mut census = Census { sockets, connections, peers, cut, slim: Instant::now() };
     thread::Builder::new().name("census".into()).spawn(move || {
         while !shared.phase.is_draining() {
             census.take(&shared);
@@ -127,7 +129,8 @@ impl Census {
         let (limit, idle) = if own > PRESSURE_KIB { (IDLE_UNDER_PRESSURE, Cut::Pressure) } else { (IDLE, Cut::Idle) };
 
         self.peers.clear();
-        let (mut open, mut unheard) = (0, 0);
+        self.cut.clear();
+        let mut unheard = 0;
         for (fd, peer) in self.sockets.all() {
             // The service's connections to itself are the other side's business.
             if peer == Some(shared.address) {
@@ -147,21 +150,19 @@ impl Census {
                 // The number belongs to another connection by now.
                 *connection = Connection::new(peer, now);
             }
-            let is_first = self.peers.insert(client);
             if connection.over.is_some() {
                 continue;
             }
             let known = shared.clients.get(&client);
-            open += usize::from(is_first);
-            unheard += usize::from(is_first && known.is_none());
-            let mut is_cut = known.is_some_and(|client| client.is_cut);
-            if let Some(fault) = connection.fault(fd, known, now, limit) {
-                is_cut = true;
-                if shared.clients.mark_cut(&client) {
-                    shared.metrics.count_cut(if matches!(fault, Cut::Idle) { idle } else { fault });
-                }
+            unheard += usize::from(self.peers.insert(client) && known.is_none());
+            let fault = connection.fault(fd, known, now, limit);
+            // A worker has asked for it, or its other descriptor was at fault: both have the same end.
+            let is_cut = known.is_some_and(|client| client.is_cut) || self.cut.contains(&client);
+            if let (Some(fault), false) = (fault, is_cut) {
+                shared.metrics.count_cut(if matches!(fault, Cut::Idle) { idle } else { fault });
+                self.cut.insert(client);
             }
-            if is_cut && sockets::cut(fd, client) {
+            if (fault.is_some() || is_cut) && sockets::cut(fd, client) {
                 connection.over = Some(now);
             }
         }
@@ -172,7 +173,7 @@ impl Census {
 
         let is_leaked = |connection: &&Connection| connection.over.is_some_and(|over| now - over >= GRACE);
         let leaked = self.connections.iter().flatten().filter(is_leaked).count() / 2;
-        shared.metrics.open.set(open as i64);
+        shared.metrics.open.set(self.peers.len() as i64);
         shared.metrics.leaked.set(leaked as i64);
 
         if own <= KEPT_KIB {

@@ -78,10 +78,9 @@ impl Clients {
         }
     }
 
-    /// This client is to be cut; false when that is known already.
+    /// This client is to be cut; false when that is known already, or it has gone.
     pub fn mark_cut(&self, peer: &SocketAddr) -> bool {
-        let mut clients = self.lock();
-        !std::mem::replace(&mut clients.entry(*peer).or_insert_with(Client::new).is_cut, true)
+        self.lock().get_mut(peer).is_some_and(|client| !std::mem::replace(&mut client.is_cut, true))
     }
 
     /// Forgets those that are not connected, unless the pool has a request of theirs or they were heard after `then`.
