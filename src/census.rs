@@ -106,6 +106,7 @@ struct Census {
 
 /// Starts the thread that takes the census until the server drains, and at once for each wish.
 pub fn start(shared: Arc<Shared>, sockets: Sockets, wishes: Receiver<()>) -> io::Result<()> {
+    // Only written to: the first census empties them.
     let (mut connections, mut peers, mut cut) = (Vec::new(), HashSet::new(), HashSet::new());
     connections.resize_with(2 * clients::ROOM, || None);
     peers.extend(clients::dummies());

@@ -22,8 +22,8 @@ pub struct Client {
 }
 
 impl Client {
-    fn new() -> Client {
-        Client { requests: 0, heard: Instant::now(), waiting: 0, turn: 0, in_pool: 0, is_cut: false }
+    fn new(heard: Instant) -> Client {
+        Client { requests: 0, heard, waiting: 0, turn: 0, in_pool: 0, is_cut: false }
     }
 }
 
@@ -41,7 +41,8 @@ pub struct Clients(Mutex<HashMap<SocketAddr, Client>>);
 impl Clients {
     /// Without any.
     pub fn new() -> Clients {
-        let mut clients: HashMap<_, _> = dummies().map(|peer| (peer, Client::new())).collect();
+        let now = Instant::now();
+        let mut clients: HashMap<_, _> = dummies().map(|peer| (peer, Client::new(now))).collect();
         clients.clear();
         Clients(Mutex::new(clients))
     }
@@ -50,7 +51,7 @@ impl Clients {
     pub fn hear(&self, peer: SocketAddr, turn: u64) -> Client {
         let heard = Instant::now();
         let mut clients = self.lock();
-        let client = clients.entry(peer).or_insert_with(Client::new);
+        let client = clients.entry(peer).or_insert(Client::new(heard));
         client.requests += 1;
         client.heard = heard;
         client.waiting = if client.turn == turn { client.waiting + 1 } else { 1 };

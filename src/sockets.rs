@@ -22,13 +22,12 @@ pub struct Sockets(Dir);
 impl Sockets {
     /// Opens it. Fails where there is no `/proc`.
     pub fn open() -> io::Result<Sockets> {
-        let list = Dir::open("/proc/self/fd", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        let mut sockets = Sockets(list);
+        let mut list = Dir::open("/proc/self/fd", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         // Read once when it is long: that also has the kernel make its table of descriptors large, which takes it some
         // tens of milliseconds each time when there are threads.
-        let _many: Vec<OwnedFd> = (0..A_LOT).map_while(|_| duplicate(sockets.0.as_raw_fd()).ok()).collect();
-        let _ = sockets.all().count();
-        Ok(sockets)
+        let _many: Vec<OwnedFd> = (0..A_LOT).map_while(|_| duplicate(list.as_raw_fd()).ok()).collect();
+        let _ = list.iter().count();
+        Ok(Sockets(list))
     }
 
     /// Every descriptor of a TCP connection, of which each has two, with the other side's address as long as that is
