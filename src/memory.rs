@@ -17,6 +17,10 @@ const TRIM_BYTES: libc::c_int = 128 << 10;
 /// 128 KB made a polite client wait three times as long beside heads without end.
 const MAP_BYTES: libc::c_int = 4 << 20;
 
+/// Small blocks that are freed are joined to their neighbours at once (0), not kept apart for the next one: the end of a
+/// thread's heap is given back only when a block that is freed joins it.
+const KEPT_APART_BYTES: libc::c_int = 0;
+
 /// From here on memory is given back, in KiB: what there is may be free.
 const LARGE_KIB: usize = 16 << 10;
 /// How often.
@@ -39,6 +43,7 @@ pub fn keep_little() -> io::Result<()> {
     unsafe {
         libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_BYTES);
         libc::mallopt(libc::M_MMAP_THRESHOLD, MAP_BYTES);
+        libc::mallopt(libc::M_MXFAST, KEPT_APART_BYTES);
     }
     // A thread of its own, as it waits for each heap that another thread is about to grow.
     thread::Builder::new().name("memory".into()).spawn(|| loop {

@@ -1,9 +1,13 @@
 //! Connections: kept, closed, many at once.
 
+use std::thread;
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 
+use crate::attack::Attack;
 use crate::http::Client;
-use crate::service::Service;
+use crate::service::{status, wait_until, Service};
 
 #[test]
 fn a_connection_serves_many_requests() {
@@ -73,4 +77,18 @@ fn who_does_not_read_is_cut() {
         client.send("GET", "/metrics");
     }
     service.wait_for(r#"metrics_service_connections_cut_total{reason="unread"}"#, 1.0);
+}
+
+#[test]
+fn what_heads_without_end_took_is_given_back() {
+    let service = Service::start();
+    let attack = Attack::Flood { first: "GET / HTTP/1.1\r\n".into(), then: "a: b\r\n".into(), reads: false };
+    // One after the other, and no other client: its requests would have the heaps tidied.
+    for _ in 0..5 {
+        let running = attack.start(service.address, 1);
+        thread::sleep(Duration::from_millis(500));
+        drop(running);
+    }
+    let resident_kib = || status(service.id(), "VmRSS:").expect("a service that has not ended");
+    wait_until("the memory", || resident_kib() < 20 << 10);
 }

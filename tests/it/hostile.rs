@@ -15,7 +15,7 @@ use nix::sys::resource::{getrlimit, setrlimit, Resource};
 
 use crate::attack::Attack;
 use crate::http::Client;
-use crate::service::Service;
+use crate::service::{status, Service};
 
 /// What a polite client may wait longer than a client of an idle service beside it, on the same busy machine.
 const BAR: Duration = Duration::from_secs(1);
@@ -286,15 +286,12 @@ impl Supervised {
 
     /// None while it is being started anew.
     fn footprint(&self) -> Option<Footprint> {
-        let process = format!("/proc/{}", self.process.load(Ordering::Acquire));
-        let status = fs::read_to_string(format!("{process}/status")).ok()?;
-        let value =
-            |name| status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
+        let process = self.process.load(Ordering::Acquire);
         Some(Footprint {
-            threads: value("Threads:")?,
-            descriptors: fs::read_dir(format!("{process}/fd")).ok()?.count(),
-            memory_kib: value("VmRSS:")?,
-            peak_kib: value("VmHWM:")?,
+            threads: status(process, "Threads:")?,
+            descriptors: fs::read_dir(format!("/proc/{process}/fd")).ok()?.count(),
+            memory_kib: status(process, "VmRSS:")?,
+            peak_kib: status(process, "VmHWM:")?,
             leaked: self.metric("metrics_service_leaked_connections ")? as usize,
         })
     }

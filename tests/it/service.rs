@@ -120,6 +120,12 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// A number of a process's that the kernel gives, such as `VmRSS:` in KiB. None when there is no such process any more.
+pub fn status(process: u32, name: &str) -> Option<usize> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+}
+
 /// A path for a file of this test's, not there yet, short enough for a socket.
 pub fn fresh_path(name: &str) -> std::path::PathBuf {
     let path = std::env::temp_dir().join(format!("metrics-service-{}-{name}", std::process::id()));
