@@ -147,8 +147,8 @@ impl Census {
                 connection.over.get_or_insert(now);
                 continue;
             };
-            if connection.peer != peer {
-                // The number belongs to another connection by now.
+            if connection.peer != peer || connection.over.is_some() && !sockets::is_cut(fd) {
+                // The number belongs to another connection by now, though it may have come from the same port.
                 *connection = Connection::new(peer, now);
             }
             if connection.over.is_some() {

@@ -53,6 +53,11 @@ pub fn cut(fd: RawFd, peer: SocketAddr) -> bool {
     is_it
 }
 
+/// Whether the connection of this descriptor has been cut: not even nothing can be sent.
+pub fn is_cut(fd: RawFd) -> bool {
+    socket::send(fd, &[], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL).is_err()
+}
+
 #[allow(unsafe_code)]
 fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: it is borrowed for one call of the kernel, which fails if the descriptor is closed by then.

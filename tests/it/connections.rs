@@ -1,9 +1,13 @@
 //! Connections: kept, closed, many at once.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::sys::socket::{self, sockopt, AddressFamily, SockFlag, SockType, SockaddrStorage};
 
 use crate::attack::Attack;
 use crate::http::Client;
@@ -91,4 +95,39 @@ fn what_heads_without_end_took_is_given_back() {
     }
     let resident_kib = || status(service.id(), "VmRSS:").expect("a service that has not ended");
     wait_until("the memory", || resident_kib() < 20 << 10);
+}
+
+#[test]
+fn who_comes_again_from_the_same_port_is_looked_at() {
+    let service = Service::start();
+    let come_again = |_| {
+        let mut flood = connect_from("127.0.0.1:0".parse().unwrap(), service.address);
+        let own = flood.local_addr().unwrap();
+        // Now and then one is answered instead.
+        flood.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        flood.write_all("GET / HTTP/1.1\r\n\r\n".repeat(40).as_bytes()).unwrap();
+        let _ = flood.read_to_end(&mut Vec::new());
+        drop(flood);
+        // So that the service has closed its descriptors, and gets the same ones before it looks again.
+        thread::sleep(Duration::from_millis(25));
+        let again = connect_from(own, service.address);
+        again.set_nonblocking(true).unwrap();
+        again
+    };
+    let all: Vec<TcpStream> = (0..200).map(come_again).collect();
+    let is_open = |stream: &&TcpStream| stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    let mut who_asks = Client::connect(service.address);
+    wait_until("all to be counted", || {
+        let open = format!("\nmetrics_service_open_connections {}\n", 1 + all.iter().filter(is_open).count());
+        who_asks.call("GET", "/metrics").body.contains(&open)
+    });
+}
+
+/// A connection from this address of ours.
+fn connect_from(own: SocketAddr, to: SocketAddr) -> TcpStream {
+    let socket = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    socket::setsockopt(&socket, sockopt::ReuseAddr, &true).unwrap();
+    socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(own)).unwrap();
+    socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(to)).unwrap();
+    socket.into()
 }
