@@ -52,11 +52,12 @@ fn main() -> ExitCode {
 
 /// Serves until a signal comes; the error is a sentence for the user.
 fn run(address: std::net::SocketAddr) -> Result<(), String> {
-    log::report_panics();
     // Before there are threads, and connections that need descriptors.
     let sockets = Sockets::open().map_err(|error| format!("cannot list descriptors in /proc: {error}"))?;
     memory::keep_little().map_err(|error| format!("cannot start: {error}"))?;
     let shutdown = Shutdown::new();
+    let stop = shutdown.trigger();
+    log::report_panics(move || drop(stop.send(Stop::Deaf)));
     stop_on_signals(&shutdown)?;
     let listener = listener::from_systemd_or_bind(address)?;
     server::run(listener, sockets, shutdown)

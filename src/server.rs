@@ -30,6 +30,8 @@ pub enum Stop {
     Asked,
     /// It can't go on; a sentence for the user says why.
     Broken(String),
+    /// It can't go on as its accept loop has died for want of a descriptor.
+    Deaf,
 }
 
 /// The way to tell the server to stop.
@@ -57,11 +59,18 @@ pub fn run(listener: TcpListener, sockets: Sockets, shutdown: Shutdown) -> Resul
     log::info(&format!("listening on http://{}", shared.server.server_addr()));
     notify::ready();
 
-    let reason = shutdown.wait.recv();
+    let broken = match shutdown.wait.recv() {
+        Ok(Stop::Broken(why)) => Some(why),
+        Ok(Stop::Deaf) => {
+            shared.phase.accept_has_ended();
+            Some("cannot accept connections any more: no descriptor is left".to_string())
+        }
+        Ok(Stop::Asked) | Err(_) => None,
+    };
 
     notify::stopping();
     drain::drain(&listener, &shared, &workers);
-    if let Ok(Stop::Broken(why)) = reason {
+    if let Some(why) = broken {
         return Err(format!("{why}; the service must be started again"));
     }
     log::info("stopped");

@@ -98,6 +98,23 @@ fn a_broken_listener_ends_the_process_for_systemd_to_start_it_again() {
 }
 
 #[test]
+fn who_has_no_descriptor_left_ends_for_systemd_to_start_it_again() {
+    // A connection takes two: one of these limits leaves one for the last.
+    for limit in [300, 301] {
+        let listener = listener();
+        // As the unit has it: the service's own connections take places in the queue, too.
+        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::MAXALLOWABLE).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"ulimit -n "$1"; exec "$0""#, PROGRAM, &limit.to_string()]);
+        let service = Service::spawn(inheriting(command, &listener));
+        let _silent: Vec<Client> = (0..200).map(|_| Client::connect(service.address)).collect();
+        let (status, said) = service.end();
+        assert_eq!(status.code(), Some(1));
+        assert!(said.starts_with("error: cannot accept connections any more: "), "{said}");
+    }
+}
+
+#[test]
 fn a_service_that_no_longer_answers_ends_itself() {
     let listener = listener();
     let mut command = Command::new("sh");
