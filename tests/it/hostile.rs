@@ -123,6 +123,7 @@ fn clients_that_keep_the_cpu_busy() {
         Case { restarts: true, ..case("pipelining by 100", 100, pipelining.clone()) },
         case("a request line without end", 200, flood("GET /", "a", false)),
         case("headers without end", 200, flood("GET / HTTP/1.1\r\n", "a: b\r\n", false)),
+        case("headers without end behind slow", 16, flood(&[LOAD, "GET / HTTP/1.1\r\n"].concat(), "a: b\r\n", false)),
         case("a body without end", 200, flood("PUT / HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n", "a", false)),
         case("resets", 200, Attack::Churn("GET / HTTP/1.1\r\n".to_string())),
         Case { polite: false, restarts: true, ..case("pipelining by 1,000", 1000, pipelining) },
