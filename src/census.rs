@@ -107,7 +107,7 @@ struct Census {
     slim: Instant,
 }
 
-/// Starts the thread that takes the census until the server drains, and at once for each wish.
+/// Starts the thread that takes the census until the server has stopped, and at once for each wish.
 pub fn start(shared: Arc<Shared>, sockets: Sockets, wishes: Receiver<()>) -> io::Result<()> {
     // Only written to: the first census empties them.
     let (mut connections, mut peers, mut cut) = (Vec::new(), HashSet::new(), HashSet::new());
@@ -116,7 +116,7 @@ pub fn start(shared: Arc<Shared>, sockets: Sockets, wishes: Receiver<()>) -> io:
     cut.extend(clients::dummies());
     let mut census = Census { sockets, connections, peers, cut, slim: Instant::now() };
     thread::Builder::new().name("census".into()).spawn(move || {
-        while !shared.phase.is_draining() {
+        while !shared.phase.has_stopped() {
             census.take(&shared);
             thread::sleep(REST);
             let _ = wishes.recv_timeout(PERIOD);
@@ -183,7 +183,10 @@ impl Census {
         if own <= KEPT_KIB {
             self.slim = now;
         }
-        (0..unheard.min(MOST_KNOCKS)).for_each(|_| knock(&shared.address));
+        // While it drains, whoever knocks would be the next process's client.
+        if !shared.phase.is_draining() {
+            (0..unheard.min(MOST_KNOCKS)).for_each(|_| knock(&shared.address));
+        }
 
         let is_idle = shared.pool.is_idle();
         if leaked >= LEAK_LIMIT || leaked >= LEAK_BUDGET && is_idle {

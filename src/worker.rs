@@ -23,7 +23,7 @@ use crate::work::Work;
 /// How many requests of one client may wait: as many as pipelining clients send ahead at most.
 const MOST_WAITING: usize = 16;
 /// How many requests are taken in one turn: enough for each of a thousand floods to show.
-const MOST_READY: usize = 16_384;
+const MOST_TAKEN: usize = 16_384;
 
 /// What the workers share.
 pub struct Shared {
@@ -75,11 +75,12 @@ fn take(shared: &Arc<Shared>) -> Vec<(Exchange, Work)> {
     // One worker at a time: a client's request for load must be known before another worker meets what is behind it.
     let mut turn = shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
     turn.number += 1;
-    let mut ready = Vec::new();
+    let (mut ready, mut taken) = (Vec::new(), 0);
     let mut next = shared.server.recv().map(Some);
     while let Ok(Some(request)) = next {
         ready.extend(sort(shared, request, &mut turn));
-        next = if ready.len() < MOST_READY { shared.server.try_recv() } else { Ok(None) };
+        taken += 1;
+        next = if taken < MOST_TAKEN { shared.server.try_recv() } else { Ok(None) };
     }
     if let Err(error) = next {
         // The accept loop has ended: as it should where the server drains, by a failure otherwise.

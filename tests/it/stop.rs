@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::attack::Attack;
 use crate::http::Client;
-use crate::service::{wait_until, Service};
+use crate::service::{status, wait_until, Service};
 
 #[test]
 fn what_is_in_flight_is_answered_before_the_end() {
@@ -120,4 +121,21 @@ fn restarts_on_one_listener_fail_no_request() {
         client.join().expect("a request failed");
     }
     last.stop();
+}
+
+#[test]
+fn floods_are_cut_until_the_end() {
+    let service = Service::start();
+    let attack = Attack::Flood { first: "".into(), then: "GET / HTTP/1.1\r\n\r\n".into(), reads: false };
+    // Stopped before it has had the time to cut them.
+    let _running = attack.start(service.address, 8);
+    service.signal(Signal::SIGTERM);
+    let mut peak = 0;
+    while let Some(now) = status(service.id(), "VmHWM:") {
+        peak = now;
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(peak < 256 << 10, "it took {peak} KiB");
+    let (status, said) = service.end();
+    assert_eq!((status.code(), said.as_str()), (Some(0), "stopped\n"));
 }
