@@ -162,12 +162,13 @@ impl Census {
             let fault = connection.fault(fd, known, now, limit);
             // A worker has asked for it, or its other descriptor was at fault: both have the same end.
             let is_cut = known.is_some_and(|client| client.is_cut) || self.cut.contains(&client);
+            if !(fault.is_some() || is_cut) || !sockets::cut(fd, client) {
+                continue;
+            }
+            connection.over = Some(now);
             if let (Some(fault), false) = (fault, is_cut) {
                 shared.metrics.count_cut(if matches!(fault, Cut::Idle) { idle } else { fault });
                 self.cut.insert(client);
-            }
-            if (fault.is_some() || is_cut) && sockets::cut(fd, client) {
-                connection.over = Some(now);
             }
         }
         let is_gone = |connection: &&mut Option<Connection>| connection.as_ref().is_some_and(|known| known.seen != now);
