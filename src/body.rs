@@ -42,7 +42,7 @@ pub fn answer(shared: &Arc<Shared>, exchange: Exchange, work: Work, length: usiz
     let aside = move || {
         for (exchange, work) in take {
             if length <= LARGEST_DROPPED {
-                shared.answer(exchange, work);
+                shared.answer(exchange, work, || ());
             } else {
                 exchange.finish_and_leak(|| work.answer(&shared.metrics));
             }

@@ -39,11 +39,12 @@ impl Exchange {
         self.request.remote_addr().copied()
     }
 
-    /// Does the work and sends its answer. A panic of the work is a 500. False when the client does not read.
+    /// Does the work, calls `then`, and sends the answer. A panic of the work is a 500. False when the client does not read.
     ///
     /// The answer is counted before it is sent: who has got it finds it counted.
-    pub fn finish(self, work: impl FnOnce() -> Answer) -> bool {
+    pub fn finish(self, work: impl FnOnce() -> Answer, then: impl FnOnce()) -> bool {
         let answer = self.answer(work);
+        then();
         // tiny_http ignores that a client has gone, and panics at some ways to go.
         !matches!(catch_unwind(AssertUnwindSafe(|| self.request.respond(answer.into()))), Ok(Err(_)))
     }
@@ -88,7 +89,7 @@ mod tests {
         let (route, metrics) = (Route::of(&request), Arc::new(Metrics::new()));
         let exchange = Exchange::begin(request, route, Some(metrics.clone()));
         assert!(metrics.text().contains("\nactive_connections 1\n"));
-        assert!(exchange.finish(|| panic!("a handler's panic, wanted by this test")));
+        assert!(exchange.finish(|| panic!("a handler's panic, wanted by this test"), || ()));
 
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();

@@ -63,7 +63,7 @@ pub struct Turn {
 pub fn work(shared: &Arc<Shared>) {
     while !shared.phase.has_stopped() {
         for (exchange, work) in take(shared) {
-            shared.answer(exchange, work);
+            shared.answer(exchange, work, || ());
         }
     }
 }
@@ -139,8 +139,8 @@ fn answer_in_pool(shared: &Arc<Shared>, slot: Slot, peer: SocketAddr, exchange: 
     shared.clients.enter_pool(&peer);
     let in_pool = shared.clone();
     shared.pool.run(slot, move || {
-        in_pool.answer(exchange, work);
-        in_pool.clients.leave_pool(&peer);
+        // Before the answer goes: with it the client may send its next request, which is not behind this one any more.
+        in_pool.answer(exchange, work, || in_pool.clients.leave_pool(&peer));
     });
 }
 
@@ -150,10 +150,10 @@ fn busy() -> Answer {
 }
 
 impl Shared {
-    /// Answers, and cuts a client that does not read.
-    pub fn answer(&self, exchange: Exchange, work: Work) {
+    /// Answers, with a call when the answer is there and not yet sent, and cuts a client that does not read.
+    pub fn answer(&self, exchange: Exchange, work: Work, then: impl FnOnce()) {
         let peer = exchange.peer();
-        if !exchange.finish(|| work.answer(&self.metrics)) {
+        if !exchange.finish(|| work.answer(&self.metrics), then) {
             peer.iter().for_each(|peer| self.cut(peer, Cut::Unread));
         }
     }

@@ -1,5 +1,7 @@
 //! The pool of `/simulate-load`.
 
+use std::thread;
+
 use crate::http::Client;
 use crate::service::Service;
 
@@ -28,4 +30,20 @@ fn a_full_pool_refuses_at_once_and_holds_up_nobody_else() {
     }
     service.wait_for("active_connections", 0.0);
     assert_eq!(service.call("GET", "/simulate-load?duration_ms=0").status, 200);
+}
+
+#[test]
+fn clients_that_keep_their_connection_are_refused_and_not_cut_when_there_is_no_thread() {
+    let service = Service::start();
+    let clients: Vec<_> = (0..48).map(|_| Client::connect(service.address)).collect();
+    let ask = |mut client: Client| {
+        thread::spawn(move || {
+            for _ in 0..500 {
+                let status = client.call("GET", "/simulate-load?duration_ms=0").status;
+                assert!(status == 200 || status == 503, "{status}");
+            }
+        })
+    };
+    let asking: Vec<_> = clients.into_iter().map(ask).collect();
+    asking.into_iter().for_each(|client| client.join().unwrap());
 }
