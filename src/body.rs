@@ -44,13 +44,16 @@ pub fn answer(shared: &Arc<Shared>, exchange: Exchange, work: Work, length: usiz
             if length <= LARGEST_DROPPED {
                 shared.answer(exchange, work, || ());
             } else {
+                let peer = exchange.peer();
                 exchange.finish_and_leak(|| work.answer(&shared.metrics));
+                // The end of this answer is the end of its connection.
+                peer.iter().for_each(|peer| shared.end(peer));
             }
         }
     };
     match thread::Builder::new().name("body".into()).stack_size(STACK_BYTES).spawn(aside) {
         Ok(_) => drop(give.send((exchange, work))),
         // Where there is no thread, nothing of it may be dropped.
-        Err(_) => std::mem::forget(exchange),
+        Err(_) => exchange.leak(),
     }
 }

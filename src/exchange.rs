@@ -52,9 +52,18 @@ impl Exchange {
     /// The same, but the request's body is never touched; tiny_http does not let go of the connection any more.
     pub fn finish_and_leak(self, work: impl FnOnce() -> Answer) {
         let answer = self.answer(work);
+        // tiny_http panics at a TE of NaNs, and then once more as it drops the request, which would end the process.
+        if self.request.headers().iter().any(|header| header.field.equiv("TE")) {
+            return self.leak();
+        }
         // The one way to answer without dropping the body's reader. What it offers to upgrade to is what there is.
         let upgrade = || std::mem::forget(self.request.upgrade("HTTP/1.1", answer.into()));
         let _ = catch_unwind(AssertUnwindSafe(upgrade));
+    }
+
+    /// Leaves the request unanswered, and lets nobody drop it.
+    pub fn leak(self) {
+        std::mem::forget(self.request);
     }
 
     /// Drops the request unanswered, which only one whose connection is cut may be: the next answer would take its place.

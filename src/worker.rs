@@ -158,6 +158,13 @@ impl Shared {
         }
     }
 
+    /// Ends the connection of a client that has got its last answer.
+    pub fn end(&self, peer: &SocketAddr) {
+        if self.clients.mark_cut(peer) {
+            let _ = self.census.try_send(());
+        }
+    }
+
     fn cut(&self, peer: &SocketAddr, reason: Cut) {
         if self.clients.mark_cut(peer) {
             self.metrics.count_cut(reason);

@@ -123,6 +123,21 @@ fn who_comes_again_from_the_same_port_is_looked_at() {
     });
 }
 
+#[test]
+fn a_large_body_is_answered_and_ends_the_connection() {
+    let service = Service::start();
+    // At the second, with numbers that are none, tiny_http would panic twice.
+    let te = ["a;q=1,a;q=2", &",a;q=nan".repeat(10), &",a;q=5".repeat(12)].concat();
+    for (header, answer) in [("X: y", "HTTP/1.1 405 "), (&format!("TE: {te}"), "")] {
+        let mut client = Client::connect(service.address);
+        client.write(&format!("POST / HTTP/1.1\r\nContent-Length: 2000000\r\n{header}\r\n\r\n"));
+        let all = client.rest();
+        assert!(all.starts_with(answer), "{all}");
+    }
+    assert_eq!(service.call("GET", "/health").status, 200);
+    service.wait_for("metrics_service_leaked_connections", 2.0);
+}
+
 /// A connection from this address of ours.
 fn connect_from(own: SocketAddr, to: SocketAddr) -> TcpStream {
     let socket = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
