@@ -32,10 +32,8 @@ const REST: Duration = Duration::from_millis(10);
 const IDLE: Duration = Duration::from_secs(20);
 /// How long under pressure: whoever is served at all has been served by then.
 const IDLE_UNDER_PRESSURE: Duration = Duration::from_secs(1);
-/// Pressure by memory, in KiB, beside what connections take: a hundred heads without end reach it within a moment.
+/// Pressure by memory, in KiB, beside what threads take: a hundred heads without end reach it within a moment.
 const PRESSURE_KIB: usize = 64 << 10;
-/// What a connection takes, measured with a thousand that are idle or leaked.
-const CONNECTION_KIB: usize = 24;
 
 /// How long this much may wait to be read while no request comes of it, or more than one at a time: a few looks in a row.
 const FULL: Duration = Duration::from_millis(50);
@@ -51,8 +49,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const LEAK_BUDGET: usize = 1000;
 /// From here on it no longer waits for a moment without simulated load.
 const LEAK_LIMIT: usize = LEAK_BUDGET * 3 / 2;
-/// Memory that may stay for so long, in KiB, beside what connections take, before the process has to be started anew:
-/// tiny_http's queue never shrinks. By then all that were idle have been cut, and are gone.
+/// Memory that may stay for so long, in KiB, beside what threads take, before the process has to be started anew:
+/// tiny_http's queue never shrinks. By then all that were idle have been cut.
 const KEPT_KIB: usize = 32 << 10;
 const KEPT: Duration = Duration::from_secs(25);
 
@@ -128,9 +126,9 @@ pub fn start(shared: Arc<Shared>, sockets: Sockets, wishes: Receiver<()>) -> io:
 impl Census {
     fn take(&mut self, shared: &Shared) {
         let now = Instant::now();
-        let memory = memory::resident_kib();
-        let own = memory.saturating_sub(self.connections.iter().flatten().count() / 2 * CONNECTION_KIB);
-        let (limit, idle) = if own > PRESSURE_KIB { (IDLE_UNDER_PRESSURE, Cut::Pressure) } else { (IDLE, Cut::Idle) };
+        let memory = memory::beside_threads_kib();
+        let (limit, idle) =
+            if memory > PRESSURE_KIB { (IDLE_UNDER_PRESSURE, Cut::Pressure) } else { (IDLE, Cut::Idle) };
 
         self.peers.clear();
         self.cut.clear();
@@ -181,7 +179,7 @@ impl Census {
         shared.metrics.open.set(self.peers.len() as i64);
         shared.metrics.leaked.set(leaked as i64);
 
-        if own <= KEPT_KIB {
+        if memory <= KEPT_KIB {
             self.slim = now;
         }
         // While it drains, whoever knocks would be the next process's client.
