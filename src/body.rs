@@ -45,7 +45,7 @@ pub fn answer(shared: &Arc<Shared>, exchange: Exchange, work: Work, length: usiz
                 shared.answer(exchange, work, || ());
             } else {
                 let peer = exchange.peer();
-                exchange.finish_and_leak(|| work.answer(&shared.metrics));
+                exchange.finish_and_leak(|| work.answer(&shared.metrics, || true));
                 // The end of this answer is the end of its connection.
                 peer.iter().for_each(|peer| shared.end(peer));
             }

@@ -17,7 +17,7 @@ pub struct Client {
     turn: u64,
     /// How many of its requests the pool has.
     pub in_pool: usize,
-    /// It is being cut: whatever it has sent is discarded.
+    /// It is being cut, or has gone: whatever it has sent is discarded.
     pub is_cut: bool,
 }
 
@@ -84,9 +84,14 @@ impl Clients {
         self.lock().get_mut(peer).is_some_and(|client| !std::mem::replace(&mut client.is_cut, true))
     }
 
-    /// Forgets those that are not connected, unless the pool has a request of theirs or they were heard after `then`.
+    /// Forgets those that are not connected, unless they were heard after `then`. Where the pool has a request of one, he
+    /// is cut first: what he has sent behind it must not be taken for somebody's who waits.
     pub fn keep(&self, connected: &HashSet<SocketAddr>, then: Instant) {
-        self.lock().retain(|peer, client| connected.contains(peer) || client.in_pool > 0 || client.heard >= then);
+        self.lock().retain(|peer, client| {
+            let is_gone = !connected.contains(peer) && client.heard < then;
+            client.is_cut |= is_gone;
+            !is_gone || client.in_pool > 0
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Client>> {

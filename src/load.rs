@@ -14,6 +14,8 @@ use crate::answer::Answer;
 const DURATION_MS: RangeInclusive<u16> = 0..=10_000;
 /// From where the duration is drawn when the client names none.
 const DEFAULT_DURATION_MS: RangeInclusive<u16> = 50..=500;
+/// How often it asks whether the client still waits.
+const LOOK: Duration = Duration::from_millis(50);
 /// What `error_rate` may be: it is a probability.
 const ERROR_RATE: RangeInclusive<f64> = 0.0..=1.0;
 
@@ -56,20 +58,18 @@ impl Load {
         })
     }
 
-    /// Works as long as asked for, in this thread, and says how long that was: 200, or 500 at the rate asked for.
-    pub fn perform(&self) -> Answer {
-        let duration_ms = self.duration_ms;
-        let duration = Duration::from_millis(duration_ms.into());
-        let mode = match self.mode {
-            Mode::Sleep => {
-                thread::sleep(duration);
-                "sleep"
-            }
-            Mode::Cpu => {
-                burn(duration);
-                "cpu"
-            }
+    /// Works as long as asked for, in this thread, or while it `is_wanted`, and says how long that was to be: 200, or 500 at
+    /// the rate asked for.
+    pub fn perform(&self, is_wanted: impl Fn() -> bool) -> Answer {
+        let (work, mode): (fn(Duration), _) = match self.mode {
+            Mode::Sleep => (thread::sleep, "sleep"),
+            Mode::Cpu => (burn, "cpu"),
         };
+        let (start, duration_ms) = (Instant::now(), self.duration_ms);
+        let left = || Duration::from_millis(duration_ms.into()).saturating_sub(start.elapsed());
+        while !left().is_zero() && is_wanted() {
+            work(left().min(LOOK));
+        }
         let (status, word) = if self.fails {
             (500, r#""error":"simulated, as error_rate asks for""#)
         } else {
@@ -139,7 +139,7 @@ mod tests {
         let mut random = SmallRng::seed_from_u64(1);
         for query in ["duration_ms=20", "duration_ms=20&mode=cpu"] {
             let start = Instant::now();
-            let answer = parsed(query, &mut random).perform();
+            let answer = parsed(query, &mut random).perform(|| true);
             assert!(start.elapsed() >= Duration::from_millis(20), "{query}");
             assert!(answer.body.contains(r#""duration_ms":20}"#), "{}", answer.body);
         }
@@ -148,7 +148,8 @@ mod tests {
     #[test]
     fn errors_come_at_the_rate_asked_for() {
         let mut random = SmallRng::seed_from_u64(1);
-        let mut errors = |query| (0..1000).filter(|_| parsed(query, &mut random).perform().status == 500).count();
+        let mut errors =
+            |query| (0..1000).filter(|_| parsed(query, &mut random).perform(|| true).status == 500).count();
         assert_eq!(errors("duration_ms=0&error_rate=0"), 0);
         assert_eq!(errors("duration_ms=0&error_rate=1"), 1000);
         assert!((200..300).contains(&errors("duration_ms=0&error_rate=0.25")));

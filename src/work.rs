@@ -27,12 +27,12 @@ impl Work {
         Load::parse(split(request.url()).1, random).map_or_else(Work::Refuse, Work::Load)
     }
 
-    /// Does it.
-    pub fn answer(self, metrics: &Metrics) -> Answer {
+    /// Does it; what takes time, only while it `is_wanted`.
+    pub fn answer(self, metrics: &Metrics, is_wanted: impl Fn() -> bool) -> Answer {
         match self {
             Work::Route(route) => route.answer(metrics),
             Work::Refuse(answer) => answer,
-            Work::Load(load) => load.perform(),
+            Work::Load(load) => load.perform(is_wanted),
         }
     }
 }

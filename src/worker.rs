@@ -153,7 +153,9 @@ impl Shared {
     /// Answers, with a call when the answer is there and not yet sent, and cuts a client that does not read.
     pub fn answer(&self, exchange: Exchange, work: Work, then: impl FnOnce()) {
         let peer = exchange.peer();
-        if !exchange.finish(|| work.answer(&self.metrics), then) {
+        // Whoever is cut, or has gone, does not hold a thread of the pool; and nobody who gets his port is taken for him.
+        let is_wanted = || !peer.and_then(|peer| self.clients.get(&peer)).is_some_and(|client| client.is_cut);
+        if !exchange.finish(|| work.answer(&self.metrics, is_wanted), then) {
             peer.iter().for_each(|peer| self.cut(peer, Cut::Unread));
         }
     }

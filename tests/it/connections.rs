@@ -138,6 +138,29 @@ fn a_large_body_is_answered_and_ends_the_connection() {
     service.wait_for("metrics_service_leaked_connections", 2.0);
 }
 
+#[test]
+fn who_gets_the_port_of_one_that_was_cut_is_answered() {
+    let service = Service::start();
+    let mut flood = connect_from("127.0.0.1:0".parse().unwrap(), service.address);
+    let own = flood.local_addr().unwrap();
+    flood.write_all(b"GET /simulate-load?duration_ms=10000 HTTP/1.1\r\n\r\n").unwrap();
+    // One that ends before the other's would, and after all of this.
+    let mut reference = Client::connect(service.address);
+    reference.send("GET", "/simulate-load?duration_ms=5000");
+    service.wait_for("active_connections", 2.0);
+    flood.write_all("GET / HTTP/1.1\r\n\r\n".repeat(1000).as_bytes()).unwrap();
+    let _ = flood.read_to_end(&mut Vec::new());
+    drop(flood);
+    service.wait_for("active_connections", 1.0);
+    // Until the next census has forgotten it.
+    thread::sleep(Duration::from_millis(200));
+    let mut polite = connect_from(own, service.address);
+    polite.write_all(b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    polite.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
 /// A connection from this address of ours.
 fn connect_from(own: SocketAddr, to: SocketAddr) -> TcpStream {
     let socket = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
