@@ -47,7 +47,9 @@ pub fn answer(shared: &Arc<Shared>, exchange: Exchange, work: Work, length: usiz
                 let peer = exchange.peer();
                 exchange.finish_and_leak(|| work.answer(&shared.metrics, || true));
                 // The end of this answer is the end of its connection.
-                peer.iter().for_each(|peer| shared.end(peer));
+                if let Some(peer) = peer {
+                    shared.end(&peer);
+                }
             }
         }
     };

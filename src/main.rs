@@ -57,7 +57,7 @@ fn run(address: std::net::SocketAddr) -> Result<(), String> {
     memory::keep_little().map_err(|error| format!("cannot start: {error}"))?;
     let shutdown = Shutdown::new();
     let stop = shutdown.trigger();
-    log::report_panics(move || drop(stop.send(Stop::Deaf)));
+    log::report_panics(move || drop(stop.send(Stop::Deaf("no descriptor is left".to_string()))));
     stop_on_signals(&shutdown)?;
     let listener = listener::from_systemd_or_bind(address)?;
     server::run(listener, sockets, shutdown)

@@ -30,8 +30,8 @@ pub enum Stop {
     Asked,
     /// It can't go on; a sentence for the user says why.
     Broken(String),
-    /// It can't go on as its accept loop has died for want of a descriptor.
-    Deaf,
+    /// It can't go on as its accept loop has ended, for this reason.
+    Deaf(String),
 }
 
 /// The way to tell the server to stop.
@@ -61,9 +61,9 @@ pub fn run(listener: TcpListener, sockets: Sockets, shutdown: Shutdown) -> Resul
 
     let broken = match shutdown.wait.recv() {
         Ok(Stop::Broken(why)) => Some(why),
-        Ok(Stop::Deaf) => {
+        Ok(Stop::Deaf(why)) => {
             shared.phase.accept_has_ended();
-            Some("cannot accept connections any more: no descriptor is left".to_string())
+            Some(format!("cannot accept connections any more: {why}"))
         }
         Ok(Stop::Asked) | Err(_) => None,
     };

@@ -86,7 +86,7 @@ fn take(shared: &Arc<Shared>) -> Vec<(Exchange, Work)> {
         // The accept loop has ended: as it should where the server drains, by a failure otherwise.
         shared.phase.accept_has_ended();
         if !shared.phase.is_draining() {
-            let _ = shared.stop.send(Stop::Broken(format!("cannot accept connections any more: {error}")));
+            let _ = shared.stop.send(Stop::Deaf(error.to_string()));
         }
     }
     ready
@@ -160,17 +160,18 @@ impl Shared {
         }
     }
 
-    /// Ends the connection of a client that has got its last answer.
-    pub fn end(&self, peer: &SocketAddr) {
-        if self.clients.mark_cut(peer) {
+    /// Has the census end this client's connection; false when it is asked for already.
+    pub fn end(&self, peer: &SocketAddr) -> bool {
+        let is_news = self.clients.mark_cut(peer);
+        if is_news {
             let _ = self.census.try_send(());
         }
+        is_news
     }
 
     fn cut(&self, peer: &SocketAddr, reason: Cut) {
-        if self.clients.mark_cut(peer) {
+        if self.end(peer) {
             self.metrics.count_cut(reason);
-            let _ = self.census.try_send(());
         }
     }
 }
