@@ -31,8 +31,6 @@ pub struct Running {
 
 /// How much a flood writes at once.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Closed by a reset.
-const RESET: linger = linger { l_onoff: 1, l_linger: 0 };
 /// How long a flood waits for room, or for answers.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Until those that were reset come again, 57,000 in three seconds. Without it they are as many, in bursts that fill the
@@ -108,11 +106,16 @@ fn reset(address: SocketAddr, connections: usize, bytes: &str) {
     let connect = |_| {
         let mut stream = TcpStream::connect(address).ok()?;
         let _ = stream.write_all(bytes.as_bytes());
-        set(&stream, sockopt::Linger, &RESET);
+        close_by_reset(&stream);
         Some(stream)
     };
     drop((0..connections).map(connect).collect::<Vec<_>>());
     thread::sleep(RETURN);
+}
+
+/// Has the end of this connection be a reset.
+pub fn close_by_reset(stream: &TcpStream) {
+    set(stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 });
 }
 
 fn set<T: SetSockOpt>(stream: &TcpStream, option: T, value: &T::Val) {
@@ -126,7 +129,7 @@ fn flood(address: SocketAddr, first: &str, many: &str, reads: bool, stop: &Atomi
     // The service and its clients share a kernel here, which short of memory for TCP fails everybody's calls: what a flood
     // has not got rid of stays small, and goes with it.
     set(&stream, sockopt::SndBuf, &CHUNK_BYTES);
-    set(&stream, sockopt::Linger, &RESET);
+    close_by_reset(&stream);
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     if stream.write_all(first.as_bytes()).is_err() {

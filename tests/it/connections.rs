@@ -1,4 +1,4 @@
-//! Connections: kept, closed, many at once.
+//! Connections: kept, closed, cut, many at once.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -5,7 +5,7 @@
 //! tries the cases so named.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -15,7 +15,7 @@ use nix::sys::resource::{getrlimit, setrlimit, Resource};
 
 use crate::attack::Attack;
 use crate::http::Client;
-use crate::service::{status, Service};
+use crate::service::{listener, status, Service};
 
 /// What a polite client may wait longer than a client of an idle service beside it, on the same busy machine.
 const BAR: Duration = Duration::from_secs(1);
@@ -255,8 +255,7 @@ struct Supervised {
 
 impl Supervised {
     fn start() -> Supervised {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::MAXALLOWABLE).unwrap();
+        let listener = listener();
         let address = listener.local_addr().unwrap();
         let mut service = Service::inherit(&listener);
         let (process, stop, restarts) = <(Arc<AtomicU32>, Arc<AtomicBool>, Arc<AtomicUsize>)>::default();

@@ -4,9 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::thread;
 
-use nix::libc::linger;
-use nix::sys::socket::{self, sockopt};
-
+use crate::attack::close_by_reset;
 use crate::http::Client;
 use crate::service::Service;
 
@@ -65,7 +63,7 @@ fn who_has_gone_holds_no_thread() {
     let waits = ask(5000);
     service.wait_for("active_connections", THREADS as f64);
     for client in gone {
-        socket::setsockopt(&client, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
+        close_by_reset(&client);
     }
     service.wait_for("active_connections", 1.0);
     waits.set_nonblocking(true).unwrap();

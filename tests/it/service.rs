@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{kill, Signal};
+use nix::sys::socket::{self, Backlog};
 use nix::unistd::Pid;
 
 use crate::http::{Client, Reply, PATIENCE};
@@ -103,6 +104,13 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A listener on a free port, with a queue as long as the unit's: the service's own connections take places in it, too.
+pub fn listener() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket::listen(&listener, Backlog::MAXALLOWABLE).unwrap();
+    listener
 }
 
 /// The command with the listener as its descriptor 0.

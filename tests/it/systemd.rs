@@ -1,7 +1,6 @@
 //! As systemd starts it: the socket on descriptor 0, notifications, the watchdog, the journal.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -9,11 +8,7 @@ use std::process::Command;
 use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::http::{Client, PATIENCE};
-use crate::service::{fresh_path, inheriting, wait_until, Service, PROGRAM};
-
-fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").unwrap()
-}
+use crate::service::{fresh_path, inheriting, listener, wait_until, Service, PROGRAM};
 
 #[test]
 fn a_listening_socket_on_descriptor_0_is_used() {
@@ -102,8 +97,6 @@ fn who_has_no_descriptor_left_ends_for_systemd_to_start_it_again() {
     // A connection takes two: one of these limits leaves one for the last.
     for limit in [300, 301] {
         let listener = listener();
-        // As the unit has it: the service's own connections take places in the queue, too.
-        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::MAXALLOWABLE).unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", r#"ulimit -n "$1"; exec "$0""#, PROGRAM, &limit.to_string()]);
         let service = Service::spawn(inheriting(command, &listener));
