@@ -10,9 +10,8 @@ use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::sync::mpsc::Receiver;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::clients::{self, Client};
@@ -105,22 +104,23 @@ struct Census {
     slim: Instant,
 }
 
-/// Starts the thread that takes the census until the server has stopped, and at once for each wish.
-pub fn start(shared: Arc<Shared>, sockets: Sockets, wishes: Receiver<()>) -> io::Result<()> {
+/// Starts the thread that takes the census until the server has stopped, and at once whenever it is woken.
+pub fn start(shared: Arc<Shared>, sockets: Sockets) -> io::Result<Thread> {
     // Only written to: the first census empties them.
     let (mut connections, mut peers, mut cut) = (Vec::new(), HashSet::new(), HashSet::new());
     connections.resize_with(2 * clients::ROOM, || None);
     peers.extend(clients::dummies());
     cut.extend(clients::dummies());
     let mut census = Census { sockets, connections, peers, cut, slim: Instant::now() };
-    thread::Builder::new().name("census".into()).spawn(move || {
+    let thread = thread::Builder::new().name("census".into()).spawn(move || {
         while !shared.phase.has_stopped() {
             census.take(&shared);
             thread::sleep(REST);
-            let _ = wishes.recv_timeout(PERIOD);
+            // Not a channel, which has a lock: while a hundred threads are busy, whoever holds it may not run for long.
+            thread::park_timeout(PERIOD);
         }
     })?;
-    Ok(())
+    Ok(thread.thread().clone())
 }
 
 impl Census {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use rand::rngs::SmallRng;
@@ -85,8 +85,6 @@ fn start(
     let address = listener::reachable_at(listener)?;
     let phase = Arc::new(Phase::default());
     let probe = Arc::new(Probe::new(address));
-    // One wish is as good as many.
-    let (census, wishes) = mpsc::sync_channel(1);
     let shared = Arc::new(Shared {
         address,
         server: Server::from_listener(listener.try_clone()?, None).map_err(io::Error::other)?,
@@ -94,19 +92,20 @@ fn start(
         metrics: Arc::new(Metrics::new()),
         pool: Pool::start(LOAD_THREADS)?,
         clients: Clients::new(),
-        census,
+        census: OnceLock::new(),
         probe: probe.clone(),
         phase: phase.clone(),
         received: Default::default(),
         stop: shutdown.trigger(),
     });
+    let census = census::start(shared.clone(), sockets)?;
+    let _ = shared.census.set(census);
     let workers = (0..WORKERS)
         .map(|_| {
             let shared = shared.clone();
             thread::Builder::new().name("worker".into()).spawn(move || worker::work(&shared))
         })
         .collect::<io::Result<_>>()?;
-    census::start(shared.clone(), sockets, wishes)?;
     probe::start(probe, phase, shutdown.trigger())?;
     Ok((shared, workers))
 }

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
 
 use rand::rngs::SmallRng;
 use tiny_http::{Request, Server};
@@ -39,8 +40,8 @@ pub struct Shared {
     pub pool: Pool,
     /// Who has sent requests.
     pub clients: Clients,
-    /// Asks for a census at once.
-    pub census: SyncSender<()>,
+    /// The thread that takes the census, once it has been started.
+    pub census: OnceLock<Thread>,
     /// Knows the service's own requests.
     pub probe: Arc<Probe>,
     /// How far the server is with stopping.
@@ -99,7 +100,7 @@ fn sort(shared: &Arc<Shared>, request: Request, turn: &mut Turn) -> Option<(Exch
     let mut client = shared.clients.hear(peer, turn.number);
     if client.requests == 1 {
         // Others that came with it may be waiting for somebody to wake them.
-        let _ = shared.census.try_send(());
+        shared.wake_census();
     }
     if client.waiting > MOST_WAITING {
         shared.cut(&peer, Cut::Flood);
@@ -160,11 +161,18 @@ impl Shared {
         }
     }
 
+    /// Asks for a census at once.
+    fn wake_census(&self) {
+        if let Some(thread) = self.census.get() {
+            thread.unpark();
+        }
+    }
+
     /// Has the census end this client's connection; false when it is asked for already.
     pub fn end(&self, peer: &SocketAddr) -> bool {
         let is_news = self.clients.mark_cut(peer);
         if is_news {
-            let _ = self.census.try_send(());
+            self.wake_census();
         }
         is_news
     }
