@@ -1,6 +1,6 @@
 //! The orderly end.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread;
@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::attack::Attack;
 use crate::http::Client;
-use crate::service::{status, wait_until, Service};
+use crate::service::{listener, status, wait_until, Service};
 
 #[test]
 fn what_is_in_flight_is_answered_before_the_end() {
@@ -95,7 +95,7 @@ fn the_drain_has_a_bound() {
 
 #[test]
 fn restarts_on_one_listener_fail_no_request() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = listener();
     let address = listener.local_addr().unwrap();
     let (answered, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let clients: Vec<_> = (0..4)
