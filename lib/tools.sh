@@ -2,14 +2,15 @@
 # shellcheck shell=bash
 
 tools() {
-  local packages=()
+  local packages=() package
   has curl || packages+=(curl)
   # Both the archives and the crates that the service is built from come over HTTPS.
   [[ -n $FROM && -n $SERVICE_BINARY ]] || [[ -e /etc/ssl/certs/ca-certificates.crt || -e /etc/pki/tls/cert.pem ]] || packages+=(ca-certificates)
   has unzip || has python3 || ! is_missing alloy || packages+=(unzip)
-  if [[ -z $SERVICE_BINARY ]] && ! rust_is_new_enough; then
-    package_has_rust || no_rust
-    packages+=(cargo)
+  if [[ -z $SERVICE_BINARY ]] && ! find_rust; then
+    package=$(package_with_rust)
+    [[ -n $package ]] || no_rust
+    packages+=("$package")
   fi
   if [[ -z $SERVICE_BINARY ]] && ! has cc; then
     packages+=(gcc)
@@ -17,14 +18,14 @@ tools() {
     ! has apt-get || packages+=(libc6-dev)
   fi
   ((${#packages[@]} == 0)) || install_packages "${packages[@]}"
-  # A toolchain of the builder's own that is too old comes before the distribution's.
-  [[ -n $SERVICE_BINARY ]] || rust_is_new_enough || no_rust
+  [[ -n $SERVICE_BINARY ]] || find_rust || no_rust
 }
 
 install_packages() {
   say "    from the distribution: $*"
   if has apt-get; then
-    apt_get install --no-install-recommends "$@"
+    # What is there may be in use: a package that is in the way is named, and stays.
+    apt_get install --no-install-recommends --no-remove "$@"
   elif has dnf; then
     dnf --quiet --assumeyes install "$@" >&2
   else
@@ -64,30 +65,56 @@ builder() {
   fi
 }
 
-# Runs a command as the builder, with the Rust of rustup before the distribution's.
+home_of_builder() { getent passwd "$(builder)" | cut -d: -f6; }
+
+# Runs a command as the builder, with the Rust that find_rust has found.
 as_builder() {
-  local user home
+  local user run
   user=$(builder)
-  home=$(getent passwd "$user" | cut -d: -f6)
-  local run=(env -i LC_ALL=C HOME="$home" PATH="$home/.cargo/bin:$PATH" ${http_proxy:+http_proxy="$http_proxy"}
+  run=(env -i LC_ALL=C HOME="$(home_of_builder)" PATH="${RUST:+$RUST:}$PATH" ${http_proxy:+http_proxy="$http_proxy"}
     ${https_proxy:+https_proxy="$https_proxy"} "$@")
   if [[ $user == "$(id -un)" ]]; then "${run[@]}"; else runuser -u "$user" -- "${run[@]}"; fi
 }
 
-rust_is_new_enough() {
+# find_rust: leaves in RUST the first folder whose cargo is new enough: rustup's, the host's own, or the newest of those that
+# Ubuntu keeps beside each other (package cargo-1.85: /usr/lib/rust-1.85/bin).
+RUST=''
+find_rust() {
   local version
-  version=$(as_builder cargo --version 2>/dev/null | cut -d' ' -f2) && at_least "${version:-0}" "$(needed_rust)"
+  while read -r RUST; do
+    version=$(as_builder "$RUST/cargo" --version </dev/null 2>/dev/null | cut -d' ' -f2) || continue
+    ! at_least "$version" "$(needed_rust)" || return 0
+  done < <(printf '%s\n' "$(home_of_builder)/.cargo/bin" "${PATH//:/$'\n'}" && printf '%s\n' /usr/lib/rust-*/bin | sort --version-sort --reverse)
+  RUST=''
+  return 1
 }
 
-package_has_rust() {
-  local candidate
+# The distribution's package with a cargo that is new enough, or nothing: plain `cargo`, else the newest.
+package_with_rust() {
+  local version name package=''
+  while read -r version name; do
+    at_least "$version" "$(needed_rust)" || continue
+    package=$name
+    [[ $name != cargo ]] || break
+  done < <(packaged_rust | sort --version-sort)
+  echo "$package"
+}
+
+# Version and name of each package that has cargo. Besides `cargo` Debian has cargo-web and Ubuntu cargo-1.85 and others;
+# what tells them from cargo-c and the like is that they are built from Rust's own source.
+packaged_rust() {
   if has apt-get; then
     apt_get check >/dev/null || :
-    candidate=$(apt-cache policy cargo | sed -n 's/^ *Candidate: *\([0-9]*:\)\{0,1\}//p')
+    apt-cache search --names-only '^cargo(-[a-z0-9.]+)?$' | cut -d' ' -f1 | xargs --no-run-if-empty apt-cache show --no-all-versions |
+      awk '
+        function offer() { if (source ~ /^(rustc|cargo|rust-defaults)/ && name !~ /-doc$/) print version, name }
+        /^Package: / { offer(); name = source = $2 }
+        /^Source: / { source = $2 }
+        /^Version: / { version = $2; sub(/^[0-9]+:/, "", version) }
+        END { offer() }'
   elif has dnf; then
-    candidate=$(dnf --quiet repoquery --latest-limit=1 --queryformat '%{version}' cargo 2>/dev/null)
+    dnf --quiet repoquery --latest-limit=1 --queryformat '%{version} %{name}\n' cargo 2>/dev/null
   fi
-  at_least "${candidate:-0}" "$(needed_rust)"
 }
 
 no_rust() {

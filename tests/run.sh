@@ -92,7 +92,10 @@ tools() {
   command -v systemd-analyze >/dev/null || packages+=(systemd)
   python3 -c 'import yaml' 2>/dev/null || packages+=(python3-yaml)
   [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || packages+=(debian-archive-keyring)
-  command -v cargo >/dev/null || packages+=(cargo rustfmt rust-clippy)
+  if ! command -v cargo >/dev/null; then
+    # Debian 12's plain cargo is too old.
+    if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; then packages+=(cargo-web rustfmt-web rust-web-clippy); else packages+=(cargo rustfmt rust-clippy); fi
+  fi
   if ((${#packages[@]} > 0)); then
     apt-get --quiet=2 update
     DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 --assume-yes --no-install-recommends install "${packages[@]}"
@@ -101,7 +104,7 @@ tools() {
   rust=$(cargo --version | cut -d' ' -f2) needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
   echo "cargo $rust"
   [[ $(printf '%s\n%s\n' "$rust" "$needed" | sort -V | head -n 1) == "$needed" ]] ||
-    { echo "error: Rust $needed is needed, with rustfmt and clippy: install it from https://rustup.rs, or run on Debian 13" && exit 1; }
+    { echo "error: Rust $needed is needed, with rustfmt and clippy: install it from https://rustup.rs, or remove the older one, so that Debian's packages are taken" && exit 1; }
 }
 
 main "$@"

@@ -1,21 +1,27 @@
 #!/usr/bin/env bash
-# A machine as a provider hands it over, with network, and without curl, unzip or Rust. The clone is an ordinary user's.
+# Machines as a provider hands them over, with network, and without curl, unzip or Rust. The clone is an ordinary user's.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$VM_DIR/lib/stack.sh"
 
+# gets_what_it_needs CARGO-PACKAGE: on a terminal, as a person sees it.
 gets_what_it_needs() {
-  local start=$SECONDS tool
+  local start=$SECONDS tool cargo_config
   for tool in curl unzip cargo cc; do equal "$tool" "$(vm sh -c "command -v $tool" || :)" ""; done
   vm useradd --create-home dev
   vm chown -R dev: "$CHECKOUT"
   # Cargo's settings of this host, e.g. a mirror, if it has any.
   ! cargo_config=$(cat "${CARGO_HOME:-$HOME/.cargo}/config.toml" 2>/dev/null) ||
     vm runuser -u dev -- sh -c 'mkdir -p ~/.cargo && cat >~/.cargo/config.toml' <<<"$cargo_config"
-  keep install vm ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
-    "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf"
-  contains "$(tail -n 1 "$NOTES/install")" ", 0 ✗"
-  measured "with packages and build in $((SECONDS - start)) s"
+  keep screen vm ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
+    script --quiet --return --command "$CHECKOUT/install.sh --from $ARCHIVE_DIR --versions $ARCHIVE_DIR/versions.conf" /dev/null
+  # A terminal gets carriage returns.
+  tr -d '\r' <"$NOTES/screen" >"$NOTES/install"
+  says_how_to_go_on
+  contains "$(<"$NOTES/install")" "from the distribution: curl ca-certificates unzip $1 "
+  contains "$(<"$NOTES/install")" "building the service, 3 s"
+  contains "$(<"$NOTES/install")" "unpacking grafana, 0 s"
+  measured "with packages and build in $((SECONDS - start)) s, $(vm cargo --version)"
 }
 
 builds_as_the_clones_owner() {
@@ -23,16 +29,24 @@ builds_as_the_clones_owner() {
   vm test -x "$CHECKOUT/target/release/metrics-service"
 }
 
+# purge_leaves_packages CARGO-PACKAGE
 purge_leaves_packages() {
   keep purge uninstall --purge
-  contains "$(<"$NOTES/purge")" "kept: the packages that the install needed: "
-  contains "$(grep packages "$NOTES/purge")" cargo
+  contains "$(grep "kept: the packages that the install needed: " "$NOTES/purge")" "$1"
   equal "what is left of us" "$(vm find / -xdev -name '*metrics-*' ! -path "$CHECKOUT*" ! -path "$SERVICE" ! -path '/home/dev/.cargo/*' ! -path '/proc/*')" ""
 }
 
-boot bare
-give_network
-test "install.sh gets what it needs and builds the service" gets_what_it_needs
-test "it builds as the clone's owner" builds_as_the_clones_owner
-test "every unit of the table" units_are_up
-test "a purge leaves the packages, and says so" purge_leaves_packages
+# fresh_machine NAME IMAGE CARGO-PACKAGE
+fresh_machine() {
+  boot "$2"
+  give_network
+  test "$1: install.sh gets what it needs and builds the service" gets_what_it_needs "$3"
+  test "$1: it builds as the clone's owner" builds_as_the_clones_owner
+  test "$1: every unit of the table" units_are_up
+  test "$1: a purge leaves the packages, and says so" purge_leaves_packages "$3"
+  power_off
+}
+
+fresh_machine "Debian 13" bare cargo
+# Its plain cargo is of 2022, but it has a newer one under another name.
+fresh_machine "Debian 12" bare-bookworm cargo-web

@@ -14,7 +14,8 @@ install_host_tools() {
   need() { command -v "$1" >/dev/null || packages+=("${@:2}"); }
   need mmdebstrap mmdebstrap debian-archive-keyring
   need systemd-nspawn systemd-container
-  need cargo cargo
+  # Debian 12's plain cargo is too old.
+  if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; then need cargo cargo-web; else need cargo cargo; fi
   need cc gcc libc6-dev
   need zip zip
   need ss iproute2

@@ -6,6 +6,7 @@ declare -A IMAGES=(
   [trixie]='trixie ca-certificates curl unzip'
   [bookworm]='bookworm ca-certificates curl unzip'
   [bare]='trixie'
+  [bare-bookworm]='bookworm'
 )
 
 # image NAME: its folder.
@@ -23,9 +24,10 @@ build_image() {
   mirror=$(mirror)
   local options=()
   while read -r setting; do options+=(--aptopt="$setting"); done < <(apt_settings)
+  # Without the descriptors of locks: it hands further ones to shells that know those below 10 only.
   mmdebstrap --quiet --variant=minbase --include="systemd,systemd-sysv,dbus${packages:+,${packages// /,}}" "${options[@]}" \
     --setup-hook="$VM_DIR/lib/image-hook.sh" --customize-hook="$VM_DIR/lib/image-hook.sh" \
-    "$suite" "$folder.part" ${mirror:+"$mirror"}
+    "$suite" "$folder.part" ${mirror:+"$mirror"} 3<&- 7<&- 8<&-
   mv "$folder.part" "$folder"
 }
 
