@@ -23,6 +23,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$ROOT/lib/tools.sh"
 . "$ROOT/lib/place.sh"
 . "$ROOT/lib/start.sh"
+. "$ROOT/lib/screen.sh"
 
 # What the options say; lib/ reads them.
 FROM='' DOWNLOAD='' SERVICE_BINARY='' VERSIONS=$ROOT/etc/versions.conf
@@ -73,7 +74,9 @@ main() {
   commit
   step verify
   # What is started on behalf of a wrong check alone is worth keeping: from here on nothing is taken back.
-  if [[ -n $CHANGED ]]; then "$ROOT/verify.sh"; else "$ROOT/verify.sh" --quick; fi
+  if [[ -n $CHANGED ]]; then "$ROOT/verify.sh"; else "$ROOT/verify.sh" --quick; fi ||
+    die "the stack runs, but not everything holds" "see the ✗ above, then run: $ROOT/verify.sh"
+  say_end "$CHANGED"
 }
 
 run() {
@@ -132,6 +135,7 @@ write_receipt() {
 # The end of every run, however it comes.
 finish() {
   trap '' INT TERM HUP
+  done_working
   [[ -z $BUILD ]] || kill -- "-$BUILD" 2>/dev/null || :
   [[ -z $STAGE ]] || rm -rf "$STAGE"
   if (($1 != 0)) && [[ $STEP != verify ]]; then take_back "$1" >&2; fi

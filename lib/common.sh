@@ -32,7 +32,11 @@ step() { say "==> $*"; }
 warn() { printf 'warning: %s\n' "$*" >&2 && log "warning: $*"; }
 
 # problem WHAT REMEDY: an error and what to do about it; the caller goes on.
-problem() { EXPLAINED=1 && printf 'error: %s\n  remedy: %s\n' "$1" "$2" >&2 && log "error: $1"; }
+problem() {
+  EXPLAINED=1
+  [[ -z ${TICKER-} ]] || done_working
+  printf 'error: %s\n  remedy: %s\n' "$1" "$2" >&2 && log "error: $1"
+}
 die() {
   problem "$@" || :
   exit 1

@@ -56,8 +56,9 @@ fetch() {
     fi
   done
   if [[ -n $BUILD ]]; then
-    ! kill -0 "$BUILD" 2>/dev/null || say "    building the service"
+    ! kill -0 "$BUILD" 2>/dev/null || at_work "building the service"
     wait "$BUILD" || die "the service could not be built" "the lines above say why; or bring a binary that was built elsewhere: --service-binary FILE"
+    done_working
     BUILD=''
     BINARY=$ROOT/target/release/metrics-service
     check_service

@@ -23,12 +23,14 @@ live_tree() { if [[ $1 == metrics-service ]]; then echo "$SERVICE_TREE"; else tr
 unpack() {
   local tree
   tree=$(tree_of "$1")
+  at_work "unpacking $1"
   new_tree "$tree"
   case $2 in
   *.tar.gz) tar --extract --gzip --no-same-owner --strip-components=1 --directory "$tree" --file "$2" ;;
   *.zip) if has unzip; then unzip -q -o "$2" -d "$tree"; else python3 -m zipfile -e "$2" "$tree"; fi ;;
   *) false ;;
   esac || die "$2 could not be unpacked" "see the lines above; is there room on the disk?"
+  done_working
   # Grafana's archive has its programs in bin/ already; SELinux gives what lies there the label that may be executed.
   mkdir -p "$tree/bin"
   case $1 in

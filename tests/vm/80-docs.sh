@@ -47,10 +47,14 @@ every_metric_is_explained() {
 }
 
 password_is_the_new_one() {
+  # There `grafana cli` says that it has set the password, and sets none (grafana/grafana#59915).
+  if [[ $(grafana_version) == 9.3.* ]]; then measured "not checked: Grafana $(grafana_version) does not set it" && return; fi
   vm sh -c 'umask 077 && echo "admin:a better password" >/root/login'
   keep verify verify --grafana-login /root/login
   contains "$(<"$NOTES/verify")" "✓ Grafana answers a query"
 }
+
+grafana_version() { get 3001/api/health | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p'; }
 
 boot trixie
 test "install" installs_verified
