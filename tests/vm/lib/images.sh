@@ -19,7 +19,9 @@ build_image() {
   local folder suite packages mirror
   folder=$(image "$1")
   [[ ! -d $folder ]] || return 0
-  rm -rf "$CACHE/image-$1"-*
+  # Another checkout may be using what this one does not know any more.
+  find "$CACHE" -maxdepth 1 -name "image-$1-*" -mtime +7 -exec rm -rf {} +
+  rm -rf "$folder.part"
   read -r suite packages <<<"${IMAGES[$1]}"
   mirror=$(mirror)
   local options=()
