@@ -15,6 +15,8 @@ shows_the_stack_and_leaves_nothing() {
   for port in 8000 3000 9090/-/ready 3001/login; do
     nsenter --target "$try" --net curl --silent --show-error --fail --output /dev/null "http://127.0.0.1:$port"
   done
+  # Otherwise the disks' panels of the dashboard Host would be empty.
+  eventually 60 has_a_disk "$try"
   # The folder of the run is the one on which it holds a lock.
   folder=$(readlink "/proc/$try/fd/7") network=$(readlink "/proc/$try/ns/net")
   contains "$(left_overs "$folder" "$network")" "$folder"
@@ -24,6 +26,10 @@ shows_the_stack_and_leaves_nothing() {
   equal "what is left behind" "$(left_overs "$folder" "$network")" ""
 }
 
+has_a_disk() {
+  nsenter --target "$1" --net curl --silent --get --data-urlencode 'query=node_filesystem_size_bytes{job="node",mountpoint="/"}' \
+    http://127.0.0.1:9090/api/v1/query | grep -q '"mountpoint":"/"'
+}
 is_shown_or_over() { grep -q "Ctrl-C ends it" "$NOTES/try" || is_gone "$1"; }
 # left_overs FOLDER NETWORK: of the run's folders, its control groups and its processes.
 left_overs() {

@@ -36,7 +36,7 @@ inside() {
   say "preparing a container"
   fetch_upstream || say "They can't be had here: Alloy and Grafana are stand-ins, made for tests; Prometheus is the real one."
   prepare trixie
-  boot trixie --hostname=metrics-stack-trial
+  OWN_DISK=yes boot trixie --hostname=metrics-stack-trial
   vm "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
   cat <<END
 
