@@ -137,9 +137,22 @@ def firing_alerts(title, description, which="", **size):
     return panel
 
 
-def graph(title, description, unit, queries, stack=False, colors=None, limits=(), top=None, bottom=0, **size):
+def graph(
+    title,
+    description,
+    unit,
+    queries,
+    stack=False,
+    colors=None,
+    limits=(),
+    top=None,
+    least_top=None,
+    bottom=0,
+    decimals=None,
+    **size,
+):
     """Lines over time. `queries` maps legends to expressions, `colors` patterns of legends to colours,
-    and `limits` draws lines at values: [(0.9, RED)]."""
+    `limits` draws lines at values: [(0.9, RED)], and the axis reaches `least_top` however low the lines are."""
     defaults = {
         "unit": unit,
         "color": {"mode": "palette-classic"},
@@ -157,6 +170,10 @@ def graph(title, description, unit, queries, stack=False, colors=None, limits=()
         "thresholds": _thresholds([(None, "transparent"), *limits]),
         "mappings": [],
     }
+    if least_top is not None:
+        defaults["custom"]["axisSoftMax"] = least_top
+    if decimals is not None:
+        defaults["decimals"] = decimals
     if bottom is not None:
         defaults["min"] = bottom
     if top is not None:

@@ -192,10 +192,12 @@ DASHBOARD = dashboard(
         row("Process"),
         graph(
             "CPU",
-            "How much of a core does it use? 100 % is one core; the service counts whole seconds, so a low load shows as steps.",
+            "How much of a core does it use? 100 % is one core. The service counts whole seconds, so this is the mean of the last "
+            "five minutes: within one minute, a second more or less would be a step of 2 %.",
             "percentunit",
-            {"{{instance}}": f"rate(process_cpu_seconds_total{{{OURS}}}[$__rate_interval])"},
-            width=6,
+            {"{{instance}}": f"avg_over_time(rate(process_cpu_seconds_total{{{OURS}}}[5m])[$__rate_interval:])"},
+            # An idle service uses a second in some minutes; with an axis of its own, that would look like load.
+            least_top=0.1,
         ),
         graph(
             "Memory",

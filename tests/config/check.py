@@ -301,12 +301,17 @@ def panels_explain_themselves():
 
 
 def queries_fit_any_time_range():
+    """A window is as wide as the time between two points at least, or else something may happen that no point shows. One of a
+    fixed width is fine where every one between two points counts: `avg_over_time(rate(…[5m])[$__rate_interval:])`."""
     for name, panel in panels():
         for target in panel["targets"]:
             where, expr = f"{name}: {panel['title']}", target["expr"]
-            for function, window in re.findall(r"\b(i?rate|increase)\([^\[\]]*\[([^\]]*)\]", expr):
-                if window != "$__rate_interval":
+            rates = r"\b(i?rate|increase)\([^\[\]]*\[([^\]]*)\](\)\[\$__rate_interval:\])?"
+            for function, window, around in re.findall(rates, re.sub('"[^"]*"', '""', expr)):
+                if window != "$__rate_interval" and not around:
                     yield f"{where}: {function} over {window} instead of $__rate_interval"
+                if 'process_cpu_seconds_total{job="metrics_service"' in expr and not around:
+                    yield f"{where}: the service counts whole seconds, which within a minute are steps of 2 %"
             for variable in set(re.findall(r"\$([a-zA-Z_]\w*)", expr)) - {"__rate_interval", "__range"}:
                 if variable not in variables(name):
                     yield f"{where}: ${variable} is no variable of the dashboard"
