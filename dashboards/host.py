@@ -7,6 +7,12 @@ HOST = 'job="node", instance=~"$instance"'
 # What lies in memory or can't be written does not fill up.
 DISKS = f'{HOST}, fstype!~"tmpfs|ramfs|squashfs|iso9660|erofs"'
 BLOCK_DEVICES = f'{HOST}, device!~"loop.*|ram.*|sr.*"'
+# As in etc/alloy/config.alloy, which has the reason; here for what other exporters send.
+NOT_REAL = (
+    "lo|(ifb|dummy|sit|tunl|ip6tnl|veth|docker|podman|lxc|lxd|incus|cni|flannel|cali|cilium|kube|virbr|vnet).*"
+    "|br-[0-9a-f]{12}"
+)
+NETWORK = f'{HOST}, device!~"{NOT_REAL}"'
 
 USED_SPACE = f"1 - node_filesystem_avail_bytes{{{DISKS}}} / node_filesystem_size_bytes{{{DISKS}}}"
 USED_MEMORY = f"1 - node_memory_MemAvailable_bytes{{{HOST}}} / node_memory_MemTotal_bytes{{{HOST}}}"
@@ -194,11 +200,11 @@ DASHBOARD = dashboard(
         row("Network"),
         graph(
             "Traffic",
-            "How much comes and goes? The device lo is the stack talking to itself.",
+            "How much comes and goes? Real interfaces only, without the host's talk to itself and the ends of its containers.",
             "Bps",
             {
-                "{{device}} in": rate("node_network_receive_bytes_total"),
-                "{{device}} out": rate("node_network_transmit_bytes_total"),
+                "{{device}} in": rate("node_network_receive_bytes_total", NETWORK),
+                "{{device}} out": rate("node_network_transmit_bytes_total", NETWORK),
             },
             width=8,
         ),
@@ -207,8 +213,9 @@ DASHBOARD = dashboard(
             "Does the network lose packets? Anything but 0 for long is worth a look.",
             "pps",
             {
-                "{{device}} in": f"{rate('node_network_receive_errs_total')} + {rate('node_network_receive_drop_total')}",
-                "{{device}} out": f"{rate('node_network_transmit_errs_total')} + {rate('node_network_transmit_drop_total')}",
+                f"{{{{device}}}} {way}": f"{rate(f'node_network_{metric}_errs_total', NETWORK)}"
+                f" + {rate(f'node_network_{metric}_drop_total', NETWORK)}"
+                for way, metric in (("in", "receive"), ("out", "transmit"))
             },
             width=8,
         ),

@@ -317,6 +317,25 @@ def queries_fit_any_time_range():
                     yield f"{where}: ${variable} is no variable of the dashboard"
 
 
+def the_same_interfaces_everywhere():
+    exporter = re.findall(r'(?:ignored_devices|device_exclude) = "\^\((.*)\)\$"', ALLOY[0].read_text())
+    if len(exporter) != 2:
+        yield "the exporter does not leave interfaces out in both its collectors"
+    left_out = set(exporter)
+    for _, panel in panels():
+        for target in panel["targets"]:
+            selectors = r'node_network_\w+\{job="node", instance=~"\$instance"(?:, device!~"([^"]*)")?\}'
+            left_out |= set(re.findall(selectors, target["expr"]))
+    if len(left_out) != 1:
+        yield f"left out are {left_out}"
+    for device in "lo ifb0 veth1a2b3c4 docker0 br-0123456789ab virbr0 cni0 flannel.1 cali0123456789a".split():
+        if not any(re.fullmatch(pattern, device) for pattern in left_out):
+            yield f"{device} counts as real"
+    for device in "eth0 ens3 enp0s3 enx001122334455 wlan0 bond0 br0 br-lan vmbr0 wg0 tun0 ppp0 eth0.10".split():
+        if any(re.fullmatch(pattern, device) for pattern in left_out):
+            yield f"{device} does not count as real"
+
+
 def data_sources_are_named_by_uid():
     for name, board in dashboards():
         for path, source in walk(board, "datasource"):
@@ -468,6 +487,7 @@ CHECKS = {
         pictures_have_their_places,
         panels_explain_themselves,
         queries_fit_any_time_range,
+        the_same_interfaces_everywhere,
         data_sources_are_named_by_uid,
         alerts_say_what_to_do,
         every_alert_is_visible,

@@ -18,6 +18,15 @@ healthy_host_has_no_empty_panel() {
   measured "$(tail -n 1 "$NOTES/queries")"
 }
 
+only_real_parts_are_known() {
+  equal "root" "$(query 'count(node_filesystem_size_bytes{job="node",mountpoint="/"})')" 1
+  local metric
+  for metric in node_network_receive_bytes_total node_network_info; do
+    equal "$metric of eth0" "$(query "count($metric{job=\"node\",device=\"eth0\"})")" 1
+    equal "$metric of others" "$(query "count($metric{job=\"node\",device!=\"eth0\"})")" ""
+  done
+}
+
 no_alert_fires_on_a_healthy_host() {
   # A container may not ask the clock.
   equal "alerts" "$(get 9090/api/v1/query --get --data-urlencode 'query=ALERTS{alertstate="firing",alertname!~"HostClock.*"}' | grep -o '"alertname":"[^"]*"' || :)" ""
@@ -106,10 +115,12 @@ nothing_stays_empty() {
   measured "$(tail -n 1 "$NOTES/faults")"
 }
 
-# The container's own disk is an overlay, which the exporter does not take for one: a folder of this host's stands in for a disk.
-boot trixie --private-network --bind="$NOTES:/mnt"
+OWN_DISK=yes boot trixie
+# A real interface and the end of a container.
+on_network ip link add eth0 up type veth peer name veth0
 test "install" installs_verified
 test "a host at work leaves no panel and no alert without data" healthy_host_has_no_empty_panel
+test "its disk and its real interfaces are known, and no others" only_real_parts_are_known
 test "no alert fires on it" no_alert_fires_on_a_healthy_host
 test "a restart is marked on the dashboards" restart_is_marked
 test "a dead service raises an alert that the dashboard shows, and a living one ends it" dead_service_is_shown
