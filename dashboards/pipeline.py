@@ -22,6 +22,9 @@ DISK_USED = (
 )
 DISK_LIMIT = f"sum(prometheus_tsdb_retention_limit_bytes{{{PROMETHEUS}}})"
 
+# Grafana's units of time turn days into weeks and years; a suffix leaves a number as it is.
+DAY, DAYS = 86400, "suffix:days"
+
 
 def rate(metric, selector):
     return f"rate({metric}{{{selector}}}[$__rate_interval])"
@@ -109,8 +112,8 @@ DASHBOARD = dashboard(
             "Disk limit lasts",
             "When would RETENTION_SIZE be reached at this rate, at two bytes a sample? Longer than RETENTION_TIME means "
             "that samples go by age, and the size never matters.",
-            "s",
-            f"clamp_min({DISK_LIMIT} - {DISK_USED}, 0) / (2 * {INGESTED})",
+            DAYS,
+            f"clamp_min({DISK_LIMIT} - {DISK_USED}, 0) / (2 * {INGESTED}) / {DAY}",
             decimals=0,
         ),
         firing_alerts(
@@ -236,12 +239,14 @@ DASHBOARD = dashboard(
         graph(
             "History",
             "How far back can one look? It grows until RETENTION_TIME, or until the disk limit cuts it.",
-            "s",
+            DAYS,
             {
-                "oldest sample": f"time() - prometheus_tsdb_lowest_timestamp_seconds{{{PROMETHEUS}}}",
-                "limit": f"prometheus_tsdb_retention_limit_seconds{{{PROMETHEUS}}}",
+                # Without a sample yet, the lowest time is the highest number there is.
+                "oldest sample": f"(time() - (prometheus_tsdb_lowest_timestamp_seconds{{{PROMETHEUS}}} < time())) / {DAY}",
+                "limit": f"prometheus_tsdb_retention_limit_seconds{{{PROMETHEUS}}} / {DAY}",
             },
             colors={"^limit$": RED},
+            decimals=0,
             width=8,
         ),
         graph(

@@ -317,6 +317,18 @@ def queries_fit_any_time_range():
                     yield f"{where}: ${variable} is no variable of the dashboard"
 
 
+def days_stay_days():
+    spans = {("pipeline", "History"), ("pipeline", "Disk limit lasts")}
+    for name, panel in panels():
+        defaults, where = panel["fieldConfig"]["defaults"], (name, panel["title"])
+        if where in spans and (defaults["unit"], defaults.get("decimals")) != ("suffix:days", 0):
+            yield f"{name}: {panel['title']} is not in whole days"
+        if (where in spans) != all(target["expr"].endswith("/ 86400") for target in panel["targets"]):
+            yield f"{name}: {panel['title']} has seconds for days, or days that it is not known for"
+        if defaults["unit"] in ("d", "h", "m"):
+            yield f"{name}: {panel['title']} has a unit that Grafana turns into weeks and years"
+
+
 def the_same_interfaces_everywhere():
     exporter = re.findall(r'(?:ignored_devices|device_exclude) = "\^\((.*)\)\$"', ALLOY[0].read_text())
     if len(exporter) != 2:
@@ -487,6 +499,7 @@ CHECKS = {
         pictures_have_their_places,
         panels_explain_themselves,
         queries_fit_any_time_range,
+        days_stay_days,
         the_same_interfaces_everywhere,
         data_sources_are_named_by_uid,
         alerts_say_what_to_do,
