@@ -10,9 +10,10 @@ SERVERS = 'job=~"alloy|prometheus|grafana"'
 
 UP_OR_DOWN = {1: ("Up", GREEN), 0: ("Down", RED)}
 
+# The time sent is 0 until the first send, which is no lag since 1970.
 LAG = (
     f"prometheus_remote_storage_queue_highest_timestamp_seconds{{{ALLOY}}}"
-    f" - prometheus_remote_storage_queue_highest_sent_timestamp_seconds{{{ALLOY}}}"
+    f" - (prometheus_remote_storage_queue_highest_sent_timestamp_seconds{{{ALLOY}}} > 0)"
 )
 INGESTED = f"sum(rate(prometheus_tsdb_head_samples_appended_total{{{PROMETHEUS}}}[$__rate_interval]))"
 DISK_USED = (
@@ -73,10 +74,11 @@ DASHBOARD = dashboard(
         stat(
             "Lag",
             "How late do samples arrive? Seconds between the newest sample that Alloy has scraped and the newest that it has "
-            "sent, for the slowest receiver.",
+            "sent, for the slowest receiver that has been sent any.",
             "s",
             f"max({LAG})",
             steps=[(None, GREEN), (30, YELLOW), (120, RED)],
+            missing="Nothing sent",
         ),
         stat(
             "Waiting samples",
@@ -154,7 +156,8 @@ DASHBOARD = dashboard(
         ),
         graph(
             "Lag",
-            "How late do samples arrive? It grows while a receiver is away and falls once it is back.",
+            "How late do samples arrive? It grows while a receiver is away and falls once it is back. There is none before the "
+            "first sample has been sent.",
             "s",
             {"{{remote_name}}": LAG},
             limits=[(120, RED)],

@@ -317,6 +317,20 @@ def queries_fit_any_time_range():
                     yield f"{where}: ${variable} is no variable of the dashboard"
 
 
+def a_time_not_set_is_no_lag():
+    """Grafana draws what a server says before anything has happened: 0, or the highest number there is."""
+    queries = [(f"{name}: {panel['title']}", target["expr"]) for name, panel in panels() for target in panel["targets"]]
+    queries += [(f"{path.name}: {alert['alert']}", alert["expr"]) for path, alert in alerts()]
+    found = 0
+    for where, expr in queries:
+        for guarded in re.findall(r"-\s*\(?\w*timestamp\w*\{[^}]*\}(\s*(?:>\s*0|<\s*time\(\))\))?", expr):
+            found += 1
+            if not guarded:
+                yield f"{where}: takes off a time that may not be set yet"
+    if not found:
+        yield "no lag found at all"
+
+
 def days_stay_days():
     spans = {("pipeline", "History"), ("pipeline", "Disk limit lasts")}
     for name, panel in panels():
@@ -499,6 +513,7 @@ CHECKS = {
         pictures_have_their_places,
         panels_explain_themselves,
         queries_fit_any_time_range,
+        a_time_not_set_is_no_lag,
         days_stay_days,
         the_same_interfaces_everywhere,
         data_sources_are_named_by_uid,
