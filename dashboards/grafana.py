@@ -194,18 +194,21 @@ def graph(
 
 
 def timeline(title, description, queries, names, **size):
-    """A bar for each series, coloured by its state over time; `names` as for stat."""
+    """A bar for each series, coloured by its state over time; `names` as for stat, one for each state."""
+    states = sorted(names.items())
     defaults = {
         "unit": "none",
         "color": {"mode": "thresholds"},
         "custom": {"fillOpacity": 70, "lineWidth": 0},
-        "thresholds": _thresholds([(None, TEXT)]),
+        # The same colours as the names have: Grafana takes either, depending on how it merges values.
+        "thresholds": _thresholds([(value if place else None, color) for place, (value, (_, color)) in enumerate(states)]),
         "mappings": _value_names(names),
     }
     options = {
         "alignValue": "left",
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False},
-        "mergeValues": True,
+        # Merged by thresholds, values would be called "1+" rather than by their names.
+        "mergeValues": False,
         "rowHeight": 0.8,
         "showValue": "never",
         "tooltip": {"mode": "single", "sort": "none"},
@@ -219,15 +222,9 @@ def heatmap(title, description, unit, expr, **size):
         "calculate": False,
         "cellGap": 1,
         "cellValues": {"unit": "short", "decimals": 0},
-        "color": {
-            "mode": "scheme",
-            "scheme": "Spectral",
-            "reverse": True,
-            "steps": 64,
-            "scale": "exponential",
-            "exponent": 0.5,
-            "fill": "dark-orange",
-        },
+        # Few are faint and many strong in either theme, as Grafana itself turns a scheme of one direction round on a dark
+        # page. With "opacity" instead, the fewest would not be seen at all: its lowest step is transparent.
+        "color": {"mode": "scheme", "scheme": "YlOrRd", "reverse": False, "steps": 64},
         "exemplars": {"color": "rgba(255,0,255,0.7)"},
         "filterValues": {"le": 1e-9},
         "legend": {"show": True},

@@ -126,7 +126,7 @@ DASHBOARD = dashboard(
         heatmap(
             "Latency, spread",
             "How do durations spread, and does a slow group stand apart from a fast one? "
-            "The warmer a cell, the more requests took that long.",
+            "The more a cell stands out from the page, the more requests took that long.",
             "s",
             f"sum by (le) (increase(http_request_duration_seconds_bucket{{{CALLS}}}[$__rate_interval]))",
             width=8,

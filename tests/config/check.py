@@ -331,6 +331,26 @@ def a_time_not_set_is_no_lag():
         yield "no lag found at all"
 
 
+# The schemes of Grafana's heatmap that run from faint to strong on a light page and that it turns round on a dark one.
+FAINT_TO_STRONG = {"Blues", "Greens", "Greys", "Oranges", "OrRd", "Purples", "Reds", "YlGnBu", "YlOrBr", "YlOrRd"}
+
+
+def colours_say_what_they_should():
+    for name, panel in panels():
+        where, defaults, options = f"{name}: {panel['title']}", panel["fieldConfig"]["defaults"], panel["options"]
+        if panel["type"] == "state-timeline":
+            steps = [(step["value"], step["color"]) for step in defaults["thresholds"]["steps"]]
+            names = {value: state["color"] for mapping in defaults["mappings"] for value, state in mapping["options"].items()}
+            if defaults["color"]["mode"] != "thresholds" or steps != [(None, "red"), (1, "green")]:
+                yield f"{where}: its thresholds don't make down red and up green"
+            if names != {"0": "red", "1": "green"} or options["mergeValues"]:
+                yield f"{where}: a state has another colour than its threshold, or loses its name"
+        if panel["type"] == "heatmap":
+            color = options["color"]
+            if color["mode"] != "scheme" or color["scheme"] not in FAINT_TO_STRONG or color["reverse"]:
+                yield f"{where}: few are not faint and many not strong on a light and on a dark page"
+
+
 def days_stay_days():
     spans = {("pipeline", "History"), ("pipeline", "Disk limit lasts")}
     for name, panel in panels():
@@ -514,6 +534,7 @@ CHECKS = {
         panels_explain_themselves,
         queries_fit_any_time_range,
         a_time_not_set_is_no_lag,
+        colours_say_what_they_should,
         days_stay_days,
         the_same_interfaces_everywhere,
         data_sources_are_named_by_uid,
