@@ -109,7 +109,7 @@ def stat(
         "orientation": "auto",
         "textMode": show,
     }
-    return _panel("stat", title, description, {legend: expr}, defaults, options, size, (4, 4))
+    return _panel("stat", title, description, {legend: expr}, defaults, options, size, (6, 3))
 
 
 def firing_alerts(title, description, which="", **size):
@@ -131,7 +131,7 @@ def firing_alerts(title, description, which="", **size):
         "textMode": "name",
     }
     queries = {"{{alertname}}": f"{firing} or on () {calm}"}
-    panel = _panel("stat", title, description, queries, defaults, options, size, (24, 3))
+    panel = _panel("stat", title, description, queries, defaults, options, size, (12, 3))
     # The state now, not the last one in the time range.
     panel["targets"][0].update({"instant": True, "range": False})
     return panel
@@ -235,7 +235,7 @@ def heatmap(title, description, unit, expr, **size):
         "yAxis": {"axisPlacement": "left", "reverse": False, "unit": unit},
     }
     defaults = {"unit": unit, "custom": {"scaleDistribution": {"type": "linear"}}}
-    panel = _panel("heatmap", title, description, {"{{le}}": expr}, defaults, options, size, (12, 8))
+    panel = _panel("heatmap", title, description, {"{{le}}": expr}, defaults, options, size, (24, 11))
     panel["targets"][0]["format"] = "heatmap"
     return panel
 

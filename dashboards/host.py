@@ -72,7 +72,7 @@ DASHBOARD = dashboard(
             decimals=0,
         ),
         stat(
-            "Out-of-memory kills",
+            "OOM kills",
             "Has the kernel, or a unit's memory limit, killed a process since the host started?",
             "short",
             f"sum(node_vmstat_oom_kill{{{HOST}}})",

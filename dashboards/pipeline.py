@@ -53,10 +53,10 @@ DASHBOARD = dashboard(
             "min by (job) (up)",
             legend="{{job}}",
             names=UP_OR_DOWN,
-            width=16,
+            width=18,
         ),
         stat(
-            "Data source of Grafana",
+            "Data source",
             "Can Grafana ask Prometheus? Its data source is a plugin, without which every panel fails while Grafana calls "
             "itself healthy: `systemctl restart metrics-grafana`, then `journalctl -u metrics-grafana -g plugin`.",
             "none",
@@ -96,12 +96,6 @@ DASHBOARD = dashboard(
             decimals=0,
         ),
         stat(
-            "Series",
-            "How many series are there now? Memory grows with them, about 4 KB each.",
-            "short",
-            f"sum(prometheus_tsdb_head_series{{{PROMETHEUS}}})",
-        ),
-        stat(
             "Disk limit used",
             "How much of RETENTION_SIZE does Prometheus use? At 100 % it removes its oldest samples, which does no harm "
             "unless you want to look further back.",
@@ -128,20 +122,19 @@ DASHBOARD = dashboard(
             "When was a target down? Green while its scrapes succeed, red while they fail, empty while nobody scrapes it.",
             {"{{job}} {{instance}}": "up"},
             names=UP_OR_DOWN,
+            width=24,
         ),
         graph(
             "Scrape duration",
             "Which target answers slowly? A scrape is given up after 10 s.",
             "s",
             {"{{job}} {{instance}}": "scrape_duration_seconds"},
-            width=6,
         ),
         graph(
             "Samples in a scrape",
             "Which target brings the series? A line that climbs without end is a label with too many values.",
             "short",
             {"{{job}} {{instance}}": "scrape_samples_scraped"},
-            width=6,
         ),
         row("Alloy: remote write"),
         graph(
@@ -216,7 +209,8 @@ DASHBOARD = dashboard(
         ),
         graph(
             "Series",
-            "Does the number of series stay level? Steps come from new targets, a slope from labels that keep changing.",
+            "Does the number of series stay level? Steps come from new targets, a slope from labels that keep changing. Memory "
+            "grows with them, about 4 KB each.",
             "short",
             {"in memory": f"prometheus_tsdb_head_series{{{PROMETHEUS}}}"},
             width=8,

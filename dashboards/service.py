@@ -42,12 +42,14 @@ DASHBOARD = dashboard(
             names={1: ("Up", GREEN), 0: ("Down", RED)},
             steps=[(None, RED), (1, GREEN)],
             missing="Not scraped",
+            width=4,
         ),
         stat(
             "Requests",
             "How much is asked of it? Requests a second, Alloy's scrapes of /metrics not counted.",
             "reqps",
             RATE,
+            width=5,
         ),
         stat(
             "Error ratio",
@@ -56,6 +58,7 @@ DASHBOARD = dashboard(
             f"{ERRORS} / ({RATE} > 0) or {RATE}",
             steps=[(None, GREEN), (0.01, YELLOW), (0.05, RED)],
             decimals=2,
+            width=5,
         ),
         stat(
             "Latency, p95",
@@ -64,24 +67,20 @@ DASHBOARD = dashboard(
             "s",
             f"({quantile(0.95, CALLS)} >= 0) or {RATE}",
             steps=[(None, GREEN), (1, YELLOW), (2.5, RED)],
+            width=5,
         ),
         stat(
-            "Active connections",
+            "In flight",
             "How many requests is it working on at this moment? An idle service reads 0.",
             "short",
             f"sum(active_connections{{{OURS}}})",
+            width=5,
         ),
         stat(
             "Uptime",
             "Since when does it run? The youngest process, where there are several; a small number is a recent restart.",
             "s",
             f"time() - max(process_start_time_seconds{{{OURS}}})",
-        ),
-        firing_alerts(
-            "Firing alerts",
-            "What is wrong anywhere in the stack right now? What to do stands in each alert's description, "
-            "at http://127.0.0.1:9090/alerts.",
-            width=20,
         ),
         stat(
             "Version",
@@ -90,7 +89,11 @@ DASHBOARD = dashboard(
             f"max by (version) (metrics_service_build_info{{{OURS}}})",
             legend="{{version}}",
             show="name",
-            height=3,
+        ),
+        firing_alerts(
+            "Firing alerts",
+            "What is wrong anywhere in the stack right now? What to do stands in each alert's description, "
+            "at http://127.0.0.1:9090/alerts.",
         ),
         row("Requests"),
         graph(
@@ -114,14 +117,12 @@ DASHBOARD = dashboard(
             "s",
             {f"p{round(q * 100)}": quantile(q, CALLS) for q in (0.5, 0.95, 0.99)},
             colors={"^p50$": GREEN, "^p95$": ORANGE, "^p99$": RED},
-            width=8,
         ),
         graph(
             "Latency by endpoint, p95",
             "Which route is slow? All but /simulate-load should answer within milliseconds.",
             "s",
             {"{{endpoint}}": quantile(0.95, OURS, by=", endpoint")},
-            width=8,
         ),
         heatmap(
             "Latency, spread",
@@ -129,7 +130,6 @@ DASHBOARD = dashboard(
             "The more a cell stands out from the page, the more requests took that long.",
             "s",
             f"sum by (le) (increase(http_request_duration_seconds_bucket{{{CALLS}}}[$__rate_interval]))",
-            width=8,
         ),
         row("Errors and connections"),
         graph(
@@ -204,21 +204,18 @@ DASHBOARD = dashboard(
             "How much memory does it hold (resident set)? It should level off, not climb.",
             "bytes",
             {"{{instance}}": f"process_resident_memory_bytes{{{OURS}}}"},
-            width=6,
         ),
         graph(
             "File descriptors",
             "How many files and sockets are open? A connection takes two; growth without load is a leak.",
             "short",
             {"{{instance}}": f"process_open_fds{{{OURS}}}"},
-            width=6,
         ),
         graph(
             "Threads",
             "How many threads run? Growth without load is a leak.",
             "short",
             {"{{instance}}": f"process_threads{{{OURS}}}"},
-            width=6,
         ),
     ],
 )

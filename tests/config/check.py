@@ -382,6 +382,23 @@ def the_same_interfaces_everywhere():
             yield f"{device} does not count as real"
 
 
+# Of a page 800 pixels wide; below 769 Grafana puts one panel under the other. Measured in the real one: what a panel has beside
+# its title, the width of a letter, what a heatmap has above and below its cells, and a label of an axis.
+COLUMN, GAP, BESIDE_TITLE, LETTER = 30, 8, 48, 7.5
+ROW, BESIDE_CELLS, LABEL, BUCKETS = 38, 127, 14, 17
+
+
+def panels_can_be_read():
+    for name, panel in panels():
+        where, place = f"{name}: {panel['title']}", panel["gridPos"]
+        if panel["type"] != "stat" and place["w"] < 24 / 3:
+            yield f"{where}: narrower than a third of the page"
+        if len(panel["title"]) * LETTER > place["w"] * COLUMN - GAP - BESIDE_TITLE:
+            yield f"{where}: the title is cut on a page of 800 pixels"
+        if panel["type"] == "heatmap" and place["h"] * ROW - GAP - BESIDE_CELLS < BUCKETS * LABEL:
+            yield f"{where}: the labels of {BUCKETS} buckets overlap"
+
+
 def data_sources_are_named_by_uid():
     for name, board in dashboards():
         for path, source in walk(board, "datasource"):
@@ -537,6 +554,7 @@ CHECKS = {
         colours_say_what_they_should,
         days_stay_days,
         the_same_interfaces_everywhere,
+        panels_can_be_read,
         data_sources_are_named_by_uid,
         alerts_say_what_to_do,
         every_alert_is_visible,
