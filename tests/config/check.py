@@ -382,8 +382,8 @@ def the_same_interfaces_everywhere():
             yield f"{device} does not count as real"
 
 
-# Of a page 800 pixels wide; below 769 Grafana puts one panel under the other. Measured in the real one: what a panel has beside
-# its title, the width of a letter, what a heatmap has above and below its cells, and a label of an axis.
+# Of a page 800 pixels wide; below 769 Grafana puts one panel under the other. What a heatmap has above and below its cells and
+# the height of a label are taken from docs/images/service.png; what a panel has beside its title and a letter's width are estimates.
 COLUMN, GAP, BESIDE_TITLE, LETTER = 30, 8, 48, 7.5
 ROW, BESIDE_CELLS, LABEL, BUCKETS = 38, 127, 14, 17
 
