@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
 
-/// What `--help` prints.
-pub const HELP: &str = "\
+const HELP: &str = "\
 Serves /, /health, /simulate-load and /metrics over HTTP.
 
 Usage: metrics-service [--listen ADDR:PORT]
@@ -17,34 +17,32 @@ Usage: metrics-service [--listen ADDR:PORT]
 Exit status: 0 after an orderly stop (SIGTERM, SIGINT, SIGHUP), 1 after a failure, 2 for wrong arguments.
 ";
 
-/// What the user asks for.
-#[derive(Debug, PartialEq)]
-pub enum Command {
-    /// Print the help.
-    Help,
-    /// Print the version.
-    Version,
-    /// Serve, on this address unless systemd hands over a socket.
-    Serve(SocketAddr),
-}
-
-/// Reads the arguments, without the program's name. The error is a sentence for the user.
-pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
+/// Where to listen, from the arguments without the program's name; or how to exit, where all that is asked for was said.
+pub fn parse(args: impl Iterator<Item = OsString>) -> Result<SocketAddr, ExitCode> {
     let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8000));
     let mut args = args.map(|arg| arg.to_string_lossy().into_owned());
     while let Some(arg) = args.next() {
-        let value = match arg.as_str() {
-            "--help" | "-h" => return Ok(Command::Help),
-            "--version" | "-V" => return Ok(Command::Version),
-            "--listen" => args.next().ok_or("--listen needs an address, such as 127.0.0.1:8000")?,
-            _ => match arg.strip_prefix("--listen=") {
-                Some(value) => value.to_string(),
-                None => return Err(format!("unknown argument {arg:?}")),
-            },
+        let value = match (arg.as_str(), arg.strip_prefix("--listen=")) {
+            ("--help" | "-h", _) => return Err(say(HELP)),
+            ("--version" | "-V", _) => return Err(say(concat!("metrics-service ", env!("CARGO_PKG_VERSION"), "\n"))),
+            ("--listen", _) => {
+                args.next().ok_or_else(|| refuse("--listen needs an address, such as 127.0.0.1:8000"))?
+            }
+            (_, Some(value)) => value.to_string(),
+            _ => return Err(refuse(&format!("unknown argument {arg:?}"))),
         };
-        address = value.parse().map_err(|_| {
-            format!("--listen needs an IP address and a port, such as 127.0.0.1:8000 or [::1]:8000, not {value:?}")
-        })?;
+        let needs = "--listen needs an IP address and a port, such as 127.0.0.1:8000 or [::1]:8000";
+        address = value.parse().map_err(|_| refuse(&format!("{needs}, not {value:?}")))?;
     }
-    Ok(Command::Serve(address))
+    Ok(address)
+}
+
+fn say(text: &str) -> ExitCode {
+    print!("{text}");
+    ExitCode::SUCCESS
+}
+
+fn refuse(problem: &str) -> ExitCode {
+    eprintln!("error: {problem}\n  remedy: see metrics-service --help");
+    ExitCode::from(2)
 }

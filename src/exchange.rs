@@ -1,4 +1,4 @@
-//! One request on its way to its answer: counted, timed, and answered even when its handler panics.
+//! One request on its way to its answer: counted, timed, and answered even when its work panics.
 
 use std::net::SocketAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -7,104 +7,70 @@ use std::time::Instant;
 
 use tiny_http::Request;
 
-use crate::answer::Answer;
 use crate::metrics::{InFlight, Metrics};
-use crate::routes::Route;
+use crate::routes::{self, Route, Work};
+
+/// What tiny_http has read of a body before it hands out the request.
+const READ_AHEAD: usize = 1024;
 
 /// A request with its book-keeping. It may move to another thread.
 pub struct Exchange {
+    pub client: SocketAddr,
+    /// The length of a body that tiny_http has not read yet, 0 for none: to drop the request is to wait for it.
+    pub unread: usize,
+    pub work: Work,
     request: Request,
     route: Route,
     received: Instant,
-    /// None for the service's own requests, which count nowhere.
-    metrics: Option<Arc<Metrics>>,
+    metrics: Arc<Metrics>,
+    /// The service's own requests count nowhere.
+    is_own: bool,
     /// Held to the end of the answer, whatever that end is.
     _in_flight: Option<InFlight>,
 }
 
 impl Exchange {
-    /// Takes a request; from here on it is in flight. Without `metrics` it counts nowhere.
-    pub fn begin(request: Request, route: Route, metrics: Option<Arc<Metrics>>) -> Exchange {
-        Exchange {
-            _in_flight: metrics.as_ref().and_then(|metrics| metrics.begin(route)),
-            metrics,
-            received: Instant::now(),
-            request,
-            route,
-        }
+    /// Takes a request of this client; from here on it is in flight.
+    pub fn begin(request: Request, client: SocketAddr, is_own: bool, metrics: Arc<Metrics>) -> Exchange {
+        let expects = || request.headers().iter().any(|header| header.field.equiv("Expect"));
+        let unread = request.body_length().filter(|&length| length > READ_AHEAD || expects()).unwrap_or(0);
+        let (route, work) = Route::of(&request);
+        let _in_flight = if is_own { None } else { metrics.begin(route) };
+        Exchange { client, unread, work, request, route, received: Instant::now(), metrics, is_own, _in_flight }
     }
 
-    /// The client; over TCP there always is one.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.request.remote_addr().copied()
+    /// Whether it asks for load.
+    pub fn is_load(&self) -> bool {
+        matches!(self.work, Work::Load(_))
     }
 
-    /// Does the work, calls `then`, and sends the answer. A panic of the work is a 500. False when the client does not read.
+    /// Does the work and sends the answer. A panic of the work is a 500. False when the client does not read.
     ///
     /// The answer is counted before it is sent: who has got it finds it counted.
-    pub fn finish(self, work: impl FnOnce() -> Answer, then: impl FnOnce()) -> bool {
-        let answer = self.answer(work);
-        then();
-        // tiny_http ignores that a client has gone, and panics at some ways to go.
-        !matches!(catch_unwind(AssertUnwindSafe(|| self.request.respond(answer.into()))), Ok(Err(_)))
-    }
-
-    /// The same, but the request's body is never touched; tiny_http does not let go of the connection any more.
-    pub fn finish_and_leak(self, work: impl FnOnce() -> Answer) {
-        let answer = self.answer(work);
-        // tiny_http panics at a TE of NaNs, and then once more as it drops the request, which would end the process.
-        if self.request.headers().iter().any(|header| header.field.equiv("TE")) {
-            return self.leak();
+    pub fn finish(self) -> bool {
+        let answer = catch_unwind(AssertUnwindSafe(|| match self.work {
+            Work::Say(answer) => answer,
+            Work::Metrics => routes::answer(200, prometheus::TEXT_FORMAT, self.metrics.text()),
+            Work::Load(load) => {
+                let (status, body) = load.perform();
+                routes::json(status, body)
+            }
+        }))
+        .unwrap_or_else(|_| routes::json(500, r#"{"error":"internal error"}"#));
+        if !self.is_own {
+            self.metrics.record(self.route, answer.status_code().0, self.received.elapsed());
         }
-        // The one way to answer without dropping the body's reader. What it offers to upgrade to is what there is.
-        let upgrade = || std::mem::forget(self.request.upgrade("HTTP/1.1", answer.into()));
-        let _ = catch_unwind(AssertUnwindSafe(upgrade));
+        // tiny_http ignores that a client has gone, and panics at some headers.
+        !matches!(catch_unwind(AssertUnwindSafe(|| self.request.respond(answer))), Ok(Err(_)))
     }
 
-    /// Leaves the request unanswered, and lets nobody drop it.
-    pub fn leak(self) {
-        std::mem::forget(self.request);
-    }
-
-    /// Drops the request unanswered, which only one whose connection is cut may be: the next answer would take its place.
+    /// Ends it without an answer, for a client whose connection ends: otherwise the next answer would take its place.
     pub fn discard(self) {
-        drop(self.request.into_writer());
-    }
-
-    fn answer(&self, work: impl FnOnce() -> Answer) -> Answer {
-        let answer =
-            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Answer::json(500, r#"{"error":"internal error"}"#));
-        if let Some(metrics) = &self.metrics {
-            metrics.record(self.route, answer.status, self.received.elapsed());
+        if self.unread == 0 {
+            drop(self.request.into_writer());
+        } else {
+            // Nor does the connection's thread end then, or its memory come back.
+            std::mem::forget(self.request);
         }
-        answer
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
-
-    use super::*;
-
-    #[test]
-    fn a_panic_is_a_500_and_counted_and_the_thread_lives() {
-        let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(server.server_addr().to_ip().unwrap()).unwrap();
-        client.write_all(b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
-        let request = server.recv().unwrap();
-
-        let (route, metrics) = (Route::of(&request), Arc::new(Metrics::new()));
-        let exchange = Exchange::begin(request, route, Some(metrics.clone()));
-        assert!(metrics.text().contains("\nactive_connections 1\n"));
-        assert!(exchange.finish(|| panic!("a handler's panic, wanted by this test"), || ()));
-
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
-        let text = metrics.text();
-        assert!(text.contains("\nactive_connections 0\n"), "{text}");
-        assert!(text.contains(r#"http_requests_total{endpoint="/health",method="GET",status="500"} 1"#), "{text}");
     }
 }

@@ -7,8 +7,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::panic::{self, Location};
-use std::sync::OnceLock;
+use std::panic;
+
+/// How the panics read with which tiny_http's accept loop ends, alone and unnoticed: there is one descriptor left, where
+/// a connection takes two, or no thread.
+const ENDS_ACCEPTING: [&str; 2] = ["refined_tcp_stream.rs", "failed to spawn thread"];
 
 /// An event of normal life.
 pub fn info(message: &str) {
@@ -25,22 +28,27 @@ pub fn error(message: &str) {
     write("<3>", "error: ", message);
 }
 
-/// Makes panics one line each, with a priority.
-///
-/// tiny_http's own are left out: a client causes one by resetting its connection, and only that connection's thread ends.
-/// But for one: with one descriptor left, tiny_http takes it to accept and panics at the next, in its accept loop. That is
-/// told to `accept_has_ended`, as nobody else hears of it.
-pub fn report_panics(accept_has_ended: impl Fn() + Send + Sync + 'static) {
-    panic::set_hook(Box::new(move |info| match info.location().map(Location::file) {
-        Some(file) if file.contains("tiny_http") && file.ends_with("refined_tcp_stream.rs") => accept_has_ended(),
-        Some(file) if file.contains("tiny_http") => {}
-        _ => error(&info.to_string().replace('\n', " ")),
+/// Says why the service can't go on, and ends it. Meanwhile systemd has the port: it loses no one but those in flight.
+pub fn give_up(why: &str) -> ! {
+    error(&format!("{why}; the service must be started again"));
+    std::process::exit(1)
+}
+
+/// Makes panics one line each, with a priority. tiny_http's own are left out, but for those that make it deaf: a client
+/// causes one by resetting its connection, and only that connection's thread ends.
+pub fn report_panics() {
+    panic::set_hook(Box::new(|info| {
+        let panic = info.to_string().replace('\n', " ");
+        if ENDS_ACCEPTING.iter().any(|sign| panic.contains(sign)) {
+            give_up(&format!("cannot accept connections any more: {panic}"));
+        } else if !panic.contains("tiny_http") {
+            error(&panic);
+        }
     }));
 }
 
 fn write(priority: &str, word: &str, message: &str) {
-    static JOURNAL: OnceLock<bool> = OnceLock::new();
-    let prefix = if *JOURNAL.get_or_init(stderr_is_the_journal) { priority } else { word };
+    let prefix = if stderr_is_the_journal() { priority } else { word };
     // One write for the line, and no panic where nobody reads.
     let _ = io::stderr().write_all(format!("{prefix}{message}\n").as_bytes());
 }

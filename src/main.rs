@@ -1,76 +1,78 @@
 //! metrics-service: a small HTTP service with Prometheus metrics.
 //!
-//! `main` maps `run` to an exit code and says once what went wrong.
+//! tiny_http accepts connections and parses requests, on threads of its own. `worker` takes the requests one by one, makes
+//! an `exchange` of each, and answers it or, where that takes time, gives it to a thread of `lines`. `routes` says what is
+//! asked and answered, `load` simulates work, `metrics` counts, and `probe` sees that all this lives. systemd does the rest:
+//! it holds the port (`sockets`), keeps what is said (`log`), limits what the process may take, and starts it again.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
-mod answer;
-mod body;
-mod census;
 mod cli;
-mod clients;
-mod drain;
 mod exchange;
-mod listener;
+mod lines;
 mod load;
 mod log;
-mod memory;
 mod metrics;
-mod notify;
-mod pool;
 mod probe;
 mod routes;
-mod server;
 mod sockets;
-mod work;
 mod worker;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
-use cli::Command;
-use server::{Shutdown, Stop};
-use sockets::Sockets;
+use probe::Probe;
+use sd_notify::NotifyState;
+use tiny_http::Server;
+use worker::Worker;
 
 fn main() -> ExitCode {
-    match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Help) => print!("{}", cli::HELP),
-        Ok(Command::Version) => println!("metrics-service {}", env!("CARGO_PKG_VERSION")),
-        Ok(Command::Serve(address)) => {
-            if let Err(problem) = run(address) {
-                log::error(&problem);
-                return ExitCode::from(1);
-            }
+    match cli::parse(std::env::args_os().skip(1)).map(run) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(problem)) => {
+            log::error(&problem);
+            ExitCode::from(1)
         }
-        Err(problem) => {
-            eprintln!("error: {problem}\n  remedy: see metrics-service --help");
-            return ExitCode::from(2);
-        }
+        Err(code) => code,
     }
-    ExitCode::SUCCESS
 }
 
-/// Serves until a signal comes; the error is a sentence for the user.
-fn run(address: std::net::SocketAddr) -> Result<(), String> {
-    // Before there are threads, and connections that need descriptors.
-    let sockets = Sockets::open().map_err(|error| format!("cannot list descriptors in /proc: {error}"))?;
-    memory::keep_little().map_err(|error| format!("cannot start: {error}"))?;
-    let shutdown = Shutdown::new();
-    let stop = shutdown.trigger();
-    log::report_panics(move || drop(stop.send(Stop::Deaf("no descriptor is left".to_string()))));
-    stop_on_signals(&shutdown)?;
-    let listener = listener::from_systemd_or_bind(address)?;
-    server::run(listener, sockets, shutdown)
+/// Serves until a signal comes, then answers what is in flight. The error is a sentence for the user.
+fn run(address: SocketAddr) -> Result<(), String> {
+    log::report_panics();
+    let listener = sockets::listen(address)?;
+    let address = listener.local_addr().map_err(cannot_start)?;
+    let accepting = listener.try_clone().map_err(cannot_start)?;
+    let server = Arc::new(Server::from_listener(accepting, None).map_err(cannot_start)?);
+    let stopping = Arc::new(AtomicBool::new(false));
+    stop_on_signals(server.clone(), stopping.clone())?;
+    let probe = Probe::start(address, stopping.clone()).map_err(cannot_start)?;
+    log::info(&format!("listening on http://{address}"));
+    // What does not arrive is missed, and said, by systemd itself.
+    let _ = sd_notify::notify(false, &[NotifyState::Ready]);
+
+    let worker = Worker::new(server, probe);
+    worker.work(&stopping);
+
+    let _ = sd_notify::notify(false, &[NotifyState::Stopping]);
+    worker.drain(&listener);
+    log::info("stopped");
+    Ok(())
 }
 
-/// SIGTERM, SIGINT and SIGHUP ask for an orderly stop; a second one ends the process at once.
-fn stop_on_signals(shutdown: &Shutdown) -> Result<(), String> {
-    let (asked, stop) = (AtomicBool::new(false), shutdown.trigger());
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
+/// SIGTERM, SIGINT and SIGHUP ask for an orderly stop; one that comes during a stop ends the process at once.
+fn stop_on_signals(server: Arc<Server>, stopping: Arc<AtomicBool>) -> Result<(), String> {
+    let on_signal = move || {
+        if stopping.swap(true, Ordering::AcqRel) {
             std::process::exit(1);
         }
-        let _ = stop.send(Stop::Asked);
-    })
-    .map_err(|error| format!("cannot handle signals: {error}"))
+        server.unblock();
+    };
+    ctrlc::set_handler(on_signal).map_err(|error| format!("cannot handle signals: {error}"))
+}
+
+fn cannot_start(error: impl std::fmt::Display) -> String {
+    format!("cannot start: {error}")
 }

@@ -1,122 +1,87 @@
-//! The service's requests to itself: systemd hears that it lives only after it has answered one.
+//! The service as its own client.
 //!
-//! The request goes the whole way, over TCP, the accept loop and a worker. It counts in no metric.
+//! It asks itself for `/health`, the whole way over TCP, the accept loop and the worker: only an answer feeds systemd's
+//! watchdog. And it knocks, once for each connection that has come: in a burst tiny_http counts on one idle thread for
+//! several connections, and all but one of them wait until another connection comes or goes. Neither counts in a metric.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::mpsc::Sender;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::drain::Phase;
-use crate::server::Stop;
-use crate::{log, notify};
+use sd_notify::NotifyState;
 
-/// Without a watchdog: half a minute, as the unit has it.
-const LIMIT_WITHOUT_WATCHDOG: Duration = Duration::from_secs(30);
-/// Failures in a row: one may be a moment of too much work. The watchdog bites at about the same time.
-const MOST_FAILURES: u32 = 3;
+use crate::{log, sockets};
+
+/// The watchdog's limit where there is none: half a minute, as the unit has it.
+const LIMIT_US: u64 = 30_000_000;
+/// How often it looks who has come.
+const BEAT: Duration = Duration::from_millis(25);
+/// How often it asks: more often than `sockets::IDLE`, after which the accept loop would end, and no more than that, as
+/// each connection keeps one of tiny_http's idle threads for five seconds.
+const PERIOD: Duration = Duration::from_secs(1);
 const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// Makes the service's requests to itself, and knows them again.
+/// What is known of its requests.
 pub struct Probe {
-    /// The service's own address.
-    address: SocketAddr,
-    /// The local port of the request on its way, 0 for none. Nobody else can have it at the same time.
-    port: AtomicU16,
+    service: SocketAddr,
+    /// Where the one on its way comes from.
+    own: Mutex<Option<SocketAddr>>,
 }
 
 impl Probe {
-    /// A probe of the service at `address`.
-    pub fn new(address: SocketAddr) -> Probe {
-        Probe { address, port: AtomicU16::new(0) }
+    /// Asks and knocks at this address until the service stops: from two threads, as a question may be what waits for a knock.
+    pub fn start(service: SocketAddr, stopping: Arc<AtomicBool>) -> io::Result<Arc<Probe>> {
+        let probe = Arc::new(Probe { service, own: Mutex::new(None) });
+        let (asking, until) = (probe.clone(), stopping.clone());
+        thread::Builder::new().name("probe".into()).spawn(move || asking.ask_again_and_again(&until))?;
+        thread::Builder::new().name("knock".into()).spawn(move || knock_for_who_comes(&service, &stopping))?;
+        Ok(probe)
     }
 
-    /// Whether a request from `peer` is the service's own.
-    pub fn is_own(&self, peer: &SocketAddr) -> bool {
-        peer.port() == self.port.load(Ordering::Acquire) && peer.ip() == self.address.ip()
+    /// Whether a request from this client is the probe's.
+    pub fn is_own(&self, client: &SocketAddr) -> bool {
+        *self.own.lock().expect("nobody panics while holding it") == Some(*client)
+    }
+
+    fn ask_again_and_again(&self, stopping: &AtomicBool) {
+        // With three steps of at most a sixth each, an answer that comes late still feeds the watchdog in time.
+        let mut limit = 0;
+        let has_watchdog = sd_notify::watchdog_enabled(false, &mut limit);
+        let limit = Duration::from_micros(if has_watchdog { limit } else { LIMIT_US });
+        while !stopping.load(Ordering::Acquire) {
+            match self.ask(limit / 6) {
+                Ok(()) => drop(sd_notify::notify(false, &[NotifyState::Watchdog])),
+                Err(_) if stopping.load(Ordering::Acquire) => return,
+                Err(error) => log::warning(&format!("no answer to a request to myself: {error}")),
+            }
+            thread::sleep(PERIOD.min(limit / 3));
+        }
     }
 
     /// Asks for `/health`, waiting at most `timeout` for the connection and as long for each step of the answer.
-    pub fn ask(&self, timeout: Duration) -> io::Result<()> {
-        let mut stream = TcpStream::connect_timeout(&self.address, timeout)?;
+    fn ask(&self, timeout: Duration) -> io::Result<()> {
+        let mut stream = TcpStream::connect_timeout(&self.service, timeout)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
-        self.port.store(stream.local_addr()?.port(), Ordering::Release);
+        *self.own.lock().expect("nobody panics while holding it") = Some(stream.local_addr()?);
+        stream.write_all(REQUEST)?;
         let mut answer = String::new();
-        let result = stream.write_all(REQUEST).and_then(|()| stream.read_to_string(&mut answer));
-        self.port.store(0, Ordering::Release);
-        result?;
-        if answer.starts_with("HTTP/1.1 200 ") {
-            return Ok(());
-        }
-        Err(io::Error::new(io::ErrorKind::InvalidData, format!("it answered {:?}", answer.lines().next())))
+        stream.read_to_string(&mut answer)?;
+        let is_well = answer.starts_with("HTTP/1.1 200 ");
+        is_well.then_some(()).ok_or_else(|| io::Error::other(format!("it answered {:?}", answer.lines().next())))
     }
 }
 
-/// Asks again and again until the server drains: feeds systemd's watchdog, if there is one, and ends a server that does
-/// not answer any more.
-pub fn start(probe: Arc<Probe>, phase: Arc<Phase>, stop: Sender<Stop>) -> io::Result<()> {
-    // With three steps of at most a sixth each, an answer that comes late still feeds it in time.
-    let limit = notify::watchdog().unwrap_or(LIMIT_WITHOUT_WATCHDOG);
-    let (period, timeout) = (limit / 3, limit / 6);
-    thread::Builder::new().name("probe".into()).spawn(move || {
-        let mut failures = 0;
-        while !phase.is_draining() {
-            match probe.ask(timeout) {
-                Ok(()) => {
-                    failures = 0;
-                    notify::alive();
-                }
-                Err(_) if phase.is_draining() => return,
-                Err(error) => {
-                    failures += 1;
-                    log::warning(&format!("no answer to a request to myself: {error}"));
-                }
-            }
-            if failures == MOST_FAILURES {
-                let _ = stop.send(Stop::Broken(format!("no answer to {failures} requests to myself")));
-            }
-            thread::sleep(period);
-        }
-    })?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-
-    /// Asks a server that reads the request and then says this.
-    fn ask_one_that_says(answer: &'static str) -> io::Result<()> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let probe = Probe::new(listener.local_addr().unwrap());
-        let server = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.read_exact(&mut [0; REQUEST.len()]).unwrap();
-            stream.write_all(answer.as_bytes()).unwrap();
-        });
-        let result = probe.ask(Duration::from_secs(60));
-        server.join().unwrap();
-        result
-    }
-
-    #[test]
-    fn only_an_answer_that_is_200_will_do() {
-        assert!(ask_one_that_says("HTTP/1.1 200 OK\r\n\r\n").is_ok());
-        assert!(ask_one_that_says("HTTP/1.1 500 Internal Server Error\r\n\r\n").is_err());
-        assert!(ask_one_that_says("").is_err());
-    }
-
-    #[test]
-    fn a_connection_without_an_answer_will_not_do() {
-        // The kernel connects; nobody accepts.
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let probe = Probe::new(listener.local_addr().unwrap());
-        assert!(probe.ask(Duration::from_millis(50)).is_err());
+fn knock_for_who_comes(service: &SocketAddr, stopping: &AtomicBool) {
+    let (mut open, mut knocks) = (0, 0);
+    while !stopping.load(Ordering::Acquire) {
+        let before = std::mem::replace(&mut open, sockets::count());
+        // Some more than have come: the last knocks were among the connections then, and are not any more.
+        knocks = open.saturating_sub(before) + knocks * 2 / 3;
+        let _ = (0..knocks).try_for_each(|_| sockets::knock(service));
+        thread::sleep(BEAT);
     }
 }

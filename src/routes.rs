@@ -1,156 +1,111 @@
-//! Which methods and paths there are, and what each answers.
-//!
-//! `Method` and `Endpoint` are closed sets: they are the metrics' labels, and nothing that a client sends becomes one.
+//! Which methods and paths there are, what each asks for, and what it answers.
 
-use tiny_http::Request;
+use std::io::Cursor;
 
-use crate::answer::Answer;
-use crate::metrics::Metrics;
+use tiny_http::{Header, Method, Request, Response};
 
-/// A request's method, as far as the service tells them apart.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Method {
-    /// `GET`
-    Get,
-    /// `HEAD`: answered as `GET` is, without the body.
-    Head,
-    /// Any other: refused.
-    Other,
-}
+use crate::load::Load;
 
-/// A request's path, as far as the service tells them apart.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Endpoint {
-    /// `/`
-    Root,
-    /// `/health`
-    Health,
-    /// `/simulate-load`
-    SimulateLoad,
-    /// `/metrics`
-    Metrics,
-    /// Any other path.
-    Other,
-}
-
-/// What a request is for.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A request's method and path as far as the service tells them apart: one of `METHODS` and one of `ENDPOINTS`. They are
+/// the metrics' labels, and nothing else that a client sends becomes one.
+#[derive(Clone, Copy)]
 pub struct Route {
-    /// The method.
-    pub method: Method,
-    /// The path.
-    pub endpoint: Endpoint,
+    pub method: &'static str,
+    pub endpoint: &'static str,
 }
 
-impl Method {
-    /// The value of the label `method`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Method::Get => "GET",
-            Method::Head => "HEAD",
-            Method::Other => "other",
-        }
-    }
+/// What it takes to answer a request.
+pub enum Work {
+    /// Nothing: this is the answer.
+    Say(Answer),
+    /// To write down the metrics.
+    Metrics,
+    /// To simulate load, which takes its time.
+    Load(Load),
 }
 
-impl Endpoint {
-    /// The value of the label `endpoint`; for the four routes it is their path.
-    pub fn label(self) -> &'static str {
-        match self {
-            Endpoint::Root => "/",
-            Endpoint::Health => "/health",
-            Endpoint::SimulateLoad => "/simulate-load",
-            Endpoint::Metrics => "/metrics",
-            Endpoint::Other => "other",
-        }
-    }
-}
+/// An answer, with all of its body.
+pub type Answer = Response<Cursor<Vec<u8>>>;
 
-impl Route {
-    /// The route of a request.
-    pub fn of(request: &Request) -> Route {
-        let method = match request.method() {
-            tiny_http::Method::Get => Method::Get,
-            tiny_http::Method::Head => Method::Head,
-            _ => Method::Other,
-        };
-        let endpoint = match split(request.url()).0 {
-            "/" => Endpoint::Root,
-            "/health" => Endpoint::Health,
-            "/simulate-load" => Endpoint::SimulateLoad,
-            "/metrics" => Endpoint::Metrics,
-            _ => Endpoint::Other,
-        };
-        Route { method, endpoint }
-    }
-
-    /// Every route there can be.
-    pub fn all() -> impl Iterator<Item = Route> {
-        use Endpoint::*;
-        let endpoints = [Root, Health, SimulateLoad, Metrics, Other];
-        [Method::Get, Method::Head, Method::Other]
-            .into_iter()
-            .flat_map(move |method| endpoints.map(|endpoint| Route { method, endpoint }))
-    }
-
-    /// Every status that this route can answer with; 500 wherever code runs that might panic.
-    pub fn statuses(self) -> &'static [u16] {
-        match (self.method, self.endpoint) {
-            (_, Endpoint::Other) => &[404],
-            (Method::Other, _) => &[405],
-            (_, Endpoint::SimulateLoad) => &[200, 400, 500, 503],
-            _ => &[200, 500],
-        }
-    }
-
-    /// The answer of a route that answers at once. `/simulate-load` does not, see `load`.
-    pub fn answer(self, metrics: &Metrics) -> Answer {
-        match (self.method, self.endpoint) {
-            (_, Endpoint::Other) => Answer::json(404, NOT_FOUND),
-            (Method::Other, _) => Answer::json(405, METHOD_NOT_ALLOWED).with("Allow", "GET, HEAD"),
-            (_, Endpoint::Root) => Answer::json(200, ROOT),
-            (_, Endpoint::Health) => Answer::json(200, HEALTH),
-            (_, Endpoint::Metrics) => Answer::text(prometheus::TEXT_FORMAT, metrics.text()),
-            (_, Endpoint::SimulateLoad) => unreachable!("simulated load runs in its pool"),
-        }
-    }
-}
-
-/// Path and query of a request's target; a proxy's form, `http://host/path?query`, is one too.
-pub fn split(target: &str) -> (&str, &str) {
-    let target = match target.strip_prefix("http://") {
-        Some(rest) => rest.find(['/', '?']).map_or("/", |start| &rest[start..]),
-        None => target,
-    };
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    (if path.is_empty() { "/" } else { path }, query)
-}
+const OTHER: &str = "other";
+const METHODS: [&str; 3] = ["GET", "HEAD", OTHER];
+const ENDPOINTS: [&str; 5] = ["/", "/health", "/simulate-load", "/metrics", OTHER];
 
 const ROOT: &str = concat!(
     r#"{"name":"metrics-service","version":""#,
     env!("CARGO_PKG_VERSION"),
     r#"","routes":["/","/health","/simulate-load","/metrics"]}"#
 );
-const HEALTH: &str = r#"{"status":"ok"}"#;
-const NOT_FOUND: &str = r#"{"error":"no such path; see / for the routes"}"#;
 const METHOD_NOT_ALLOWED: &str = r#"{"error":"only GET and HEAD are answered here"}"#;
 
-#[cfg(test)]
-mod tests {
-    use super::split;
+impl Route {
+    /// The route of a request, and the work behind it.
+    pub fn of(request: &Request) -> (Route, Work) {
+        let (path, query) = split(request.url());
+        let method = match request.method() {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            _ => OTHER,
+        };
+        let endpoint = ENDPOINTS.into_iter().find(|endpoint| *endpoint == path).unwrap_or(OTHER);
+        let work = match (method, endpoint) {
+            (_, OTHER) => Work::Say(json(404, r#"{"error":"no such path; see / for the routes"}"#)),
+            (OTHER, _) => Work::Say(json(405, METHOD_NOT_ALLOWED).with_header(header("Allow", "GET, HEAD"))),
+            (_, "/") => Work::Say(json(200, ROOT)),
+            (_, "/health") => Work::Say(json(200, r#"{"status":"ok"}"#)),
+            (_, "/metrics") => Work::Metrics,
+            _ => match Load::parse(query) {
+                Ok(load) => Work::Load(load),
+                Err(problem) => Work::Say(json(400, format!(r#"{{"error":"{problem}"}}"#))),
+            },
+        };
+        (Route { method, endpoint }, work)
+    }
 
-    #[test]
-    fn targets() {
-        for (target, path, query) in [
-            ("/", "/", ""),
-            ("/health?", "/health", ""),
-            ("/a?b?c", "/a", "b?c"),
-            ("http://host:1/health?a=b", "/health", "a=b"),
-            ("http://host", "/", ""),
-            ("http://host?a", "/", "a"),
-            ("*", "*", ""),
-        ] {
-            assert_eq!(split(target), (path, query), "{target}");
+    /// Every route there can be.
+    pub fn all() -> impl Iterator<Item = Route> {
+        METHODS.into_iter().flat_map(|method| ENDPOINTS.map(|endpoint| Route { method, endpoint }))
+    }
+
+    /// Every status that this route can answer with; 500 wherever code runs that might panic.
+    pub fn statuses(self) -> &'static [u16] {
+        match (self.method, self.endpoint) {
+            (_, OTHER) => &[404],
+            (OTHER, _) => &[405],
+            (_, "/simulate-load") => &[200, 400, 500, 503],
+            _ => &[200, 500],
         }
     }
+}
+
+/// A JSON answer. The body is a fixed string or has numbers put into one, so that nothing needs escaping.
+pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Answer {
+    answer(status, "application/json", body)
+}
+
+/// An answer of this content type.
+pub fn answer(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+    let answer = Response::from_data(body).with_status_code(status).with_header(header("Content-Type", content_type));
+    // The length is known: say it rather than answer in chunks.
+    answer.with_chunked_threshold(usize::MAX)
+}
+
+/// The refusal of load that finds no thread.
+pub fn busy() -> Answer {
+    let body = r#"{"error":"as much load is being simulated as can be; try again later"}"#;
+    json(503, body).with_header(header("Retry-After", "1"))
+}
+
+fn header(name: &str, value: &str) -> Header {
+    Header::from_bytes(name, value).expect("our headers are ASCII")
+}
+
+/// Path and query of a request's target; a proxy's form, `http://host/path?query`, is one too.
+fn split(target: &str) -> (&str, &str) {
+    let target = match target.strip_prefix("http://") {
+        Some(rest) => rest.find(['/', '?']).map_or("/", |start| &rest[start..]),
+        None => target,
+    };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    (if path.is_empty() { "/" } else { path }, query)
 }

@@ -1,85 +1,99 @@
-//! The process's own connections, as the kernel lists them: tiny_http lets nobody at them.
+//! The listening socket, with the limits that its connections inherit, and the connections as the kernel lists them:
+//! tiny_http has no limits of its own, and lets nobody at its sockets.
 
-use std::io;
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::collections::HashSet;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, RawFd};
+use std::time::Duration;
+use std::{fs, io};
 
-use nix::dir::Dir;
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::sys::socket::{self, MsgFlags, Shutdown, SockaddrStorage};
-use nix::sys::stat::Mode;
+use nix::libc::linger;
+use nix::sys::socket::{self, sockopt, Backlog, MsgFlags, Shutdown, SockaddrStorage};
+use nix::sys::time::TimeVal;
 
-/// As many descriptors as fill the 32 KB that the C library reads a directory into.
-const A_LOT: usize = 1400;
+/// How long a connection may be silent: longer than Alloy's 15 s between two scrapes, so that it keeps its own.
+pub const IDLE: Duration = Duration::from_secs(20);
+/// How much of a flood is parsed at a time; the kernel doubles it, and a head has room in that.
+const RECEIVE_BYTES: usize = 4 << 10;
+/// Room for answers that a client has not read yet: four times the largest, `/metrics`.
+const SEND_BYTES: usize = 128 << 10;
+/// How long an answer waits where there is no room: the kernel's least, as everybody waits with it.
+const SEND_TIMEOUT: TimeVal = TimeVal::new(0, 1000);
+/// A connection to oneself takes microseconds; longer means that the queue of the listener is full.
+const KNOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The process's list of descriptors, with memory for it that is there from the start.
+/// Takes the socket on descriptor 0 (`StandardInput=socket`) when it listens, binds `address` otherwise.
 ///
-/// Where the kernel finds a page missing that it has to write to, it waits for the lock of the whole address space: for
-/// 0.8 s, as measured, beside two hundred threads that ask for page after page.
-pub struct Sockets(Dir);
-
-impl Sockets {
-    /// Opens it. Fails where there is no `/proc`.
-    pub fn open() -> io::Result<Sockets> {
-        let mut list = Dir::open("/proc/self/fd", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        // Read once when it is long: that also has the kernel make its table of descriptors large, which takes it some
-        // tens of milliseconds each time when there are threads.
-        let _many: Vec<OwnedFd> = (0..A_LOT).map_while(|_| duplicate(list.as_raw_fd()).ok()).collect();
-        let _ = list.iter().count();
-        Ok(Sockets(list))
-    }
-
-    /// Every descriptor of a TCP connection, of which each has two, with the other side's address as long as that is
-    /// there.
-    pub fn all(&mut self) -> impl Iterator<Item = (RawFd, Option<SocketAddr>)> + '_ {
-        self.0.iter().flatten().filter_map(|entry| {
-            let fd = entry.file_name().to_str().ok()?.parse().ok()?;
-            Some((fd, look(fd)?))
-        })
-    }
+/// The environment is not asked: systemd sets `LISTEN_FDS` only for descriptors from 3 on, and nobody but a service
+/// manager starts a program with a listening socket as its standard input. The error is a sentence for the user.
+pub fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    let stdin = io::stdin();
+    let listener = match socket::getsockopt(&stdin.as_fd(), sockopt::AcceptConn) {
+        Ok(true) => stdin.as_fd().try_clone_to_owned().map(TcpListener::from),
+        _ => bind(address),
+    };
+    let listener = listener.map_err(|error| cannot_listen(address, &error))?;
+    prepare(&listener).map_err(|error| format!("cannot set the options of the listening socket: {error}"))?;
+    Ok(listener)
 }
 
-/// Ends the connection of this descriptor if it is still the one to `peer`: its thread reads no more, nothing is sent.
-/// False when it is not, or there is no descriptor left to do it with.
-pub fn cut(fd: RawFd, peer: SocketAddr) -> bool {
-    // A duplicate stays what it is, while the number may become another connection's at any moment.
-    let Ok(own) = duplicate(fd) else { return false };
-    let is_it = look(own.as_raw_fd()) == Some(Some(peer));
-    if is_it {
-        // It fails where the client was faster.
-        let _ = socket::shutdown(own.as_raw_fd(), Shutdown::Both);
-    }
-    is_it
+/// Connects to this listener of ours and hangs up, which makes its accept loop go round once.
+pub fn knock(address: &SocketAddr) -> io::Result<()> {
+    let stream = TcpStream::connect_timeout(address, KNOCK_TIMEOUT)?;
+    // Closed by a reset, it leaves no TIME_WAIT behind: thousands of them would use up the local ports.
+    Ok(socket::setsockopt(&stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?)
 }
 
-/// Whether the connection of this descriptor has been cut: not even nothing can be sent.
-pub fn is_cut(fd: RawFd) -> bool {
-    socket::send(fd, &[], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL).is_err()
+/// How many connections there are, and a constant: tiny_http keeps two descriptors for each.
+pub fn count() -> usize {
+    descriptors().count() / 2
 }
 
-#[allow(unsafe_code)]
-fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: it is borrowed for one call of the kernel, which fails if the descriptor is closed by then.
-    unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
+/// Ends the connections to these clients: how many had not been before. One that takes the number of another at this very
+/// moment ends in its place.
+pub fn end(clients: &HashSet<SocketAddr>) -> usize {
+    let clients: HashSet<SockaddrStorage> = clients.iter().map(|client| (*client).into()).collect();
+    let is_theirs = |fd: &RawFd| socket::getpeername(*fd).is_ok_and(|client| clients.contains(&client));
+    // Once it has ended, not even nothing can be sent.
+    let is_open = |fd: &RawFd| socket::send(*fd, &[], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL).is_ok();
+    let open = descriptors().filter(is_theirs).filter(is_open);
+    open.filter(|fd| socket::shutdown(*fd, Shutdown::Both).is_ok()).count()
 }
 
-/// How much of what the client has sent waits to be read, up to a KB.
-pub fn unread(fd: RawFd) -> usize {
-    socket::recv(fd, &mut [0; 1024], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT).unwrap_or(0)
+fn descriptors() -> impl Iterator<Item = RawFd> {
+    let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn look(fd: RawFd) -> Option<Option<SocketAddr>> {
-    match socket::getpeername::<SockaddrStorage>(fd) {
-        Ok(peer) => {
-            let v4 = peer.as_sockaddr_in().map(|peer| SocketAddrV4::from(*peer).into());
-            v4.or_else(|| peer.as_sockaddr_in6().map(|peer| SocketAddrV6::from(*peer).into())).map(Some)
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    // std asks for a queue of 128, in which a burst of connections is dropped and waits a second to try again.
+    socket::listen(&listener, Backlog::MAXALLOWABLE)?;
+    Ok(listener)
+}
+
+/// Sets what connections inherit.
+fn prepare(listener: &TcpListener) -> io::Result<()> {
+    // Without it, answers above the write buffer stall 40 ms (Nagle with delayed ACK).
+    socket::setsockopt(listener, sockopt::TcpNoDelay, &true)?;
+    socket::setsockopt(listener, sockopt::RcvBuf, &RECEIVE_BYTES)?;
+    socket::setsockopt(listener, sockopt::SndBuf, &SEND_BYTES)?;
+    socket::setsockopt(listener, sockopt::SendTimeout, &SEND_TIMEOUT)?;
+    // `accept` obeys it, too, and tiny_http's accept loop ends when it fails: the probe connects more often than that.
+    socket::setsockopt(listener, sockopt::ReceiveTimeout, &TimeVal::new(IDLE.as_secs() as _, 0))?;
+    // A predecessor that drained has left the shared socket non-blocking.
+    listener.set_nonblocking(false)
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    let port = address.port();
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("; see who has the port with: ss -ltnp 'sport = :{port}', or choose another one with --listen")
         }
-        // An ended connection has an end to read, behind what is still there; a listener has not.
-        Err(Errno::ENOTCONN) => {
-            let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-            socket::recv(fd, &mut [0], peek).is_ok().then_some(None)
-        }
-        Err(_) => None,
-    }
+        io::ErrorKind::PermissionDenied => "; choose a port from 1024 on with --listen".to_string(),
+        io::ErrorKind::AddrNotAvailable => "; see this host's addresses with: ip address".to_string(),
+        _ => String::new(),
+    };
+    format!("cannot listen on {address}: {error}{remedy}")
 }

@@ -1,185 +1,118 @@
-//! A worker: takes requests from tiny_http and answers them, or hands them on where the answer takes time.
+//! The one thread that takes requests from tiny_http. It answers what can be answered at once, and waits for nobody.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::Thread;
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rand::rngs::SmallRng;
 use tiny_http::{Request, Server};
 
-use crate::answer::Answer;
-use crate::body;
-use crate::clients::Clients;
-use crate::drain::Phase;
 use crate::exchange::Exchange;
-use crate::metrics::{Cut, Metrics};
-use crate::pool::{Pool, Slot};
+use crate::lines::Lines;
+use crate::metrics::Metrics;
 use crate::probe::Probe;
-use crate::routes::Route;
-use crate::server::Stop;
-use crate::work::Work;
+use crate::{log, sockets};
 
-/// How many requests of one client may wait: as many as pipelining clients send ahead at most.
+/// How many requests of one client may wait: as many as clients pipeline that mean well.
 const MOST_WAITING: usize = 16;
-/// How many requests are taken in one turn: enough for each of a thousand floods to show.
+/// How many are taken at a time: enough for each of hundreds of floods to show.
 const MOST_TAKEN: usize = 16_384;
+/// tiny_http takes memory for what is left of a body when its request is dropped: 1 TB would end the process.
+const LARGEST_BODY: usize = 16 << 20;
 
-/// What the workers share.
-pub struct Shared {
-    /// Where the service reaches itself.
-    pub address: SocketAddr,
-    /// Where requests come from.
-    pub server: Server,
-    /// Held by the worker that takes requests.
-    pub turn: Mutex<Turn>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// Threads for simulated load.
-    pub pool: Pool,
-    /// Who has sent requests.
-    pub clients: Clients,
-    /// The thread that takes the census, once it has been started.
-    pub census: OnceLock<Thread>,
-    /// Knows the service's own requests.
-    pub probe: Arc<Probe>,
-    /// How far the server is with stopping.
-    pub phase: Arc<Phase>,
-    /// Requests taken so far.
-    pub received: AtomicU64,
-    /// What ends the server.
-    pub stop: Sender<Stop>,
+/// The whole drain: the longest `/simulate-load` takes 10 s, and systemd's own bound must be above this.
+const DRAIN_LIMIT: Duration = Duration::from_secs(12);
+/// No request for this long: whoever had connected before has had the time to ask.
+const QUIET: Duration = Duration::from_millis(250);
+/// Clients that keep their connection may never be quiet; they get this long, and find the connection closed.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub struct Worker {
+    server: Arc<Server>,
+    probe: Arc<Probe>,
+    metrics: Arc<Metrics>,
+    lines: Lines,
 }
 
-/// The turn to take requests.
-pub struct Turn {
-    /// Which one it is.
-    pub number: u64,
-    /// Draws what requests for load leave open.
-    pub random: SmallRng,
-}
+impl Worker {
+    pub fn new(server: Arc<Server>, probe: Arc<Probe>) -> Worker {
+        Worker { server, probe, metrics: Arc::new(Metrics::new()), lines: Lines::default() }
+    }
 
-/// Takes and answers requests until the server has stopped.
-pub fn work(shared: &Arc<Shared>) {
-    while !shared.phase.has_stopped() {
-        for (exchange, work) in take(shared) {
-            shared.answer(exchange, work, || ());
+    /// Works until the service is to stop.
+    pub fn work(&self, stopping: &AtomicBool) {
+        while !stopping.load(Ordering::Acquire) {
+            if let Err(error) = self.turn(sockets::IDLE) {
+                log::give_up(&format!("cannot accept connections any more: {error}"));
+            }
         }
     }
-}
 
-/// Takes all requests that wait, hands on what takes time, and returns what can be answered at once.
-///
-/// All, because tiny_http parses ahead into a queue without a bound: who sends faster than he is answered shows in it.
-fn take(shared: &Arc<Shared>) -> Vec<(Exchange, Work)> {
-    // One worker at a time: a client's request for load must be known before another worker meets what is behind it.
-    let mut turn = shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
-    turn.number += 1;
-    let (mut ready, mut taken) = (Vec::new(), 0);
-    let mut next = shared.server.recv().map(Some);
-    while let Ok(Some(request)) = next {
-        ready.extend(sort(shared, request, &mut turn));
-        taken += 1;
-        next = if taken < MOST_TAKEN { shared.server.try_recv() } else { Ok(None) };
-    }
-    if let Err(error) = next {
-        // The accept loop has ended: as it should where the server drains, by a failure otherwise.
-        shared.phase.accept_has_ended();
-        if !shared.phase.is_draining() {
-            let _ = shared.stop.send(Stop::Deaf(error.to_string()));
+    /// Ends accepting, and answers what was accepted. Who connects meanwhile waits in systemd's socket for the next process.
+    pub fn drain(&self, listener: &TcpListener) {
+        // The accept loop takes what waits, finds nothing more, and ends; it sleeps in a call that began before.
+        let _ = listener.set_nonblocking(true);
+        let _ = listener.local_addr().and_then(|address| sockets::knock(&address));
+        let (start, mut closed) = (Instant::now(), None);
+        while start.elapsed() < DRAIN_LIMIT {
+            let turn = self.turn(QUIET);
+            if turn.is_err() {
+                closed = Some(Instant::now());
+            }
+            let is_quiet = matches!(turn, Ok(false));
+            if closed.is_some_and(|closed| is_quiet || closed.elapsed() > PATIENCE) && self.lines.are_done() {
+                return;
+            }
         }
+        log::warning(&format!("left requests unanswered that took longer than {} s", DRAIN_LIMIT.as_secs()));
     }
-    ready
-}
 
-/// Hands a request on, or returns it.
-fn sort(shared: &Arc<Shared>, request: Request, turn: &mut Turn) -> Option<(Exchange, Work)> {
-    shared.received.fetch_add(1, Ordering::AcqRel);
-    let peer = *request.remote_addr()?;
-    let mut client = shared.clients.hear(peer, turn.number);
-    if client.requests == 1 {
-        // Others that came with it may be waiting for somebody to wake them.
-        shared.wake_census();
+    /// Waits for requests, at most this long, and serves all that there are: tiny_http's queue has no bound, and who sends
+    /// faster than he is answered shows in it. False when there are none, an error when the accept loop has ended.
+    fn turn(&self, timeout: Duration) -> io::Result<bool> {
+        let mut requests = Vec::new();
+        let mut next = self.server.recv_timeout(timeout);
+        while let Ok(Some(request)) = next {
+            requests.push(request);
+            next = if requests.len() < MOST_TAKEN { self.server.try_recv() } else { Ok(None) };
+        }
+        let floods = floods(&requests);
+        self.end(&floods);
+        let (is_some, mut faulty) = (!requests.is_empty(), HashSet::new());
+        for request in requests {
+            let client = *request.remote_addr().expect("over TCP there is one");
+            let exchange = Exchange::begin(request, client, self.probe.is_own(&client), self.metrics.clone());
+            if floods.contains(&client) || faulty.contains(&client) {
+                exchange.discard();
+            } else if !self.serve(exchange) {
+                faulty.insert(client);
+            }
+        }
+        self.end(&faulty);
+        next.map(|_| is_some)
     }
-    if client.waiting > MOST_WAITING {
-        shared.cut(&peer, Cut::Flood);
-        client.is_cut = true;
-    }
-    let unread = body::unread(&request);
-    if client.is_cut && unread == 0 {
-        // Without an answer, which is right only as its connection ends: the next answer would take its place.
-        drop(request.into_writer());
-        return None;
-    }
-    let route = Route::of(&request);
-    let work = Work::of(&request, route, &mut turn.random);
-    let own = shared.probe.is_own(&peer);
-    let exchange = Exchange::begin(request, route, (!own).then(|| shared.metrics.clone()));
-    if unread > 0 {
-        body::answer(shared, exchange, work, unread);
-        return None;
-    }
-    // Answers go out in the order of the requests: whoever answers what is behind load waits for it.
-    let is_behind = client.in_pool > 0;
-    if !is_behind && !matches!(work, Work::Load(_)) {
-        return Some((exchange, work));
-    }
-    match shared.pool.reserve() {
-        Some(slot) => answer_in_pool(shared, slot, peer, exchange, work),
-        None if is_behind => {
-            shared.cut(&peer, Cut::Flood);
+
+    /// Answers, or hands on what takes time. False when the client's connection has to end.
+    fn serve(&self, exchange: Exchange) -> bool {
+        if exchange.unread > LARGEST_BODY || self.lines.is_full(&exchange.client) {
             exchange.discard();
+            return false;
         }
-        None => return Some((exchange, Work::Refuse(busy()))),
+        self.lines.take(exchange).map_or(true, Exchange::finish)
     }
-    None
+
+    fn end(&self, clients: &HashSet<SocketAddr>) {
+        if !clients.is_empty() {
+            self.metrics.cut.inc_by(sockets::end(clients) as u64);
+        }
+    }
 }
 
-fn answer_in_pool(shared: &Arc<Shared>, slot: Slot, peer: SocketAddr, exchange: Exchange, work: Work) {
-    shared.clients.enter_pool(&peer);
-    let in_pool = shared.clone();
-    shared.pool.run(slot, move || {
-        // Before the answer goes: with it the client may send its next request, which is not behind this one any more.
-        in_pool.answer(exchange, work, || in_pool.clients.leave_pool(&peer));
-    });
-}
-
-fn busy() -> Answer {
-    Answer::json(503, r#"{"error":"as much load is being simulated as can be; try again later"}"#)
-        .with("Retry-After", "1")
-}
-
-impl Shared {
-    /// Answers, with a call when the answer is there and not yet sent, and cuts a client that does not read.
-    pub fn answer(&self, exchange: Exchange, work: Work, then: impl FnOnce()) {
-        let peer = exchange.peer();
-        // Whoever is cut, or has gone, does not hold a thread of the pool; and nobody who gets his port is taken for him.
-        let is_wanted = || !peer.and_then(|peer| self.clients.get(&peer)).is_some_and(|client| client.is_cut);
-        if !exchange.finish(|| work.answer(&self.metrics, is_wanted), then) {
-            peer.iter().for_each(|peer| self.cut(peer, Cut::Unread));
-        }
-    }
-
-    /// Asks for a census at once.
-    fn wake_census(&self) {
-        if let Some(thread) = self.census.get() {
-            thread.unpark();
-        }
-    }
-
-    /// Has the census end this client's connection; false when it is asked for already.
-    pub fn end(&self, peer: &SocketAddr) -> bool {
-        let is_news = self.clients.mark_cut(peer);
-        if is_news {
-            self.wake_census();
-        }
-        is_news
-    }
-
-    fn cut(&self, peer: &SocketAddr, reason: Cut) {
-        if self.end(peer) {
-            self.metrics.count_cut(reason);
-        }
-    }
+/// Who has more requests waiting than anybody may.
+fn floods(requests: &[Request]) -> HashSet<SocketAddr> {
+    let mut waiting = HashMap::new();
+    requests.iter().filter_map(Request::remote_addr).for_each(|client| *waiting.entry(*client).or_insert(0) += 1);
+    waiting.into_iter().filter(|(_, count)| *count > MOST_WAITING).map(|(client, _)| client).collect()
 }

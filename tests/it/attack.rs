@@ -11,16 +11,16 @@ use nix::libc::linger;
 use nix::sys::socket::{self, sockopt, SetSockOpt};
 
 /// What each of the connections does. None of them ever closes by itself.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub enum Attack {
     /// Sends this and waits.
-    Hold(String),
-    /// Sends the first, and then the second now and then.
-    Drip { first: String, then: String },
+    Hold(&'static str),
+    /// Sends this, and then a byte now and then.
+    Drip(&'static str),
     /// Sends this, resets the connection, and comes again.
-    Churn(String),
+    Churn(&'static str),
     /// Sends this, then the second again and again without a rest; reads the answers, or not; stays away when cut.
-    Flood { first: String, then: String, reads: bool },
+    Flood { first: &'static str, then: &'static str, reads: bool },
 }
 
 /// Connections that do what the attack says until it is dropped.
@@ -33,22 +33,22 @@ pub struct Running {
 const CHUNK_BYTES: usize = 64 << 10;
 /// How long a flood waits for room, or for answers.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// Until those that were reset come again, 57,000 in three seconds. Without it they are as many, in bursts that fill the
-/// kernel's queue of connections: it drops what comes then for a second, whatever the service does.
+/// Until those that were reset come again. Without it they come in bursts that fill the kernel's queue of connections: it
+/// drops what comes then for a second, whatever the service does.
 const RETURN: Duration = Duration::from_millis(10);
 
 impl Attack {
     /// Starts it; the quiet ones are all connected when it returns.
-    pub fn start(&self, address: SocketAddr, connections: usize) -> Running {
+    pub fn start(self, address: SocketAddr, connections: usize) -> Running {
         let stop = Arc::new(AtomicBool::new(false));
-        let threads = match self.clone() {
-            Attack::Hold(bytes) => vec![hold(address, connections, &bytes, String::new(), stop.clone())],
-            Attack::Drip { first, then } => vec![hold(address, connections, &first, then, stop.clone())],
-            Attack::Churn(bytes) => spawn(&stop, 4, move |_| reset(address, connections / 4, &bytes)),
+        let threads = match self {
+            Attack::Hold(bytes) => vec![hold(address, connections, bytes, "", stop.clone())],
+            Attack::Drip(first) => vec![hold(address, connections, first, "x", stop.clone())],
+            Attack::Churn(bytes) => spawn(&stop, 4, move |_| reset(address, connections / 4, bytes)),
             Attack::Flood { first, then, reads } => {
                 let many = then.repeat(CHUNK_BYTES / then.len() + 1);
                 let once = move |stop: &AtomicBool| {
-                    flood(address, &first, &many, reads, stop);
+                    flood(address, first, &many, reads, stop);
                     while !stop.load(Ordering::Relaxed) {
                         thread::sleep(PATIENCE);
                     }
@@ -85,7 +85,13 @@ fn spawn(
     (0..threads).map(spawn_one).collect()
 }
 
-fn hold(address: SocketAddr, connections: usize, bytes: &str, then: String, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+fn hold(
+    address: SocketAddr,
+    connections: usize,
+    bytes: &str,
+    then: &'static str,
+    stop: Arc<AtomicBool>,
+) -> JoinHandle<()> {
     let connect = |_| {
         let mut stream = TcpStream::connect(address).unwrap();
         let _ = stream.write_all(bytes.as_bytes());
@@ -113,8 +119,7 @@ fn reset(address: SocketAddr, connections: usize, bytes: &str) {
     thread::sleep(RETURN);
 }
 
-/// Has the end of this connection be a reset.
-pub fn close_by_reset(stream: &TcpStream) {
+fn close_by_reset(stream: &TcpStream) {
     set(stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 });
 }
 

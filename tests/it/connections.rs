@@ -1,17 +1,17 @@
 //! Connections: kept, closed, cut, many at once.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
-use std::thread;
-use std::time::Duration;
 
+use nix::libc::linger;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{self, sockopt, AddressFamily, SockFlag, SockType, SockaddrStorage};
 
-use crate::attack::Attack;
 use crate::http::Client;
-use crate::service::{status, wait_until, Service};
+use crate::service::Service;
+
+const CUT: &str = "metrics_service_connections_cut_total";
 
 #[test]
 fn a_connection_serves_many_requests() {
@@ -73,92 +73,54 @@ fn a_burst_waits_in_the_queue_of_the_listener() {
 }
 
 #[test]
-fn who_does_not_read_is_cut() {
+fn who_sends_far_ahead_or_does_not_read_is_cut_and_counted_once() {
+    let service = Service::start();
+    // More than may wait; and as many as may, but with answers that fill what room there is for them.
+    for (count, target) in [(1000, "/health"), (16, "/metrics")] {
+        let mut client = Client::connect(service.address);
+        let cut = service.metric(CUT);
+        client.write(&format!("GET {target} HTTP/1.1\r\n\r\n").repeat(count));
+        service.wait_for(CUT, cut + 1.0);
+        drop(client);
+        assert_eq!(service.metric(CUT), cut + 1.0, "{target}");
+    }
+}
+
+#[test]
+fn a_body_is_not_waited_for() {
     let service = Service::start();
     let mut client = Client::connect(service.address);
-    // As many as may wait: more than the buffers hold, and no flood.
-    for _ in 0..16 {
-        client.send("GET", "/metrics");
-    }
-    service.wait_for(r#"metrics_service_connections_cut_total{reason="unread"}"#, 1.0);
+    client.write("POST / HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n");
+    assert_eq!(client.try_reply("POST").unwrap().status, 405);
+    client.write(&"a".repeat(2_000_000));
+    assert_eq!(client.call("GET", "/health").status, 200);
 }
 
 #[test]
-fn what_heads_without_end_took_is_given_back() {
+fn too_large_a_body_ends_the_connection() {
     let service = Service::start();
-    let attack = Attack::Flood { first: "GET / HTTP/1.1\r\n".into(), then: "a: b\r\n".into(), reads: false };
-    // One after the other, and no other client: its requests would have the heaps tidied.
-    for _ in 0..5 {
-        let running = attack.start(service.address, 1);
-        thread::sleep(Duration::from_millis(500));
-        drop(running);
-    }
-    let resident_kib = || status(service.id(), "VmRSS:").expect("a service that has not ended");
-    wait_until("the memory", || resident_kib() < 20 << 10);
+    let mut client = Client::connect(service.address);
+    client.write("POST / HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n");
+    assert_eq!(client.rest(), "");
+    service.wait_for(CUT, 1.0);
 }
 
 #[test]
-fn who_comes_again_from_the_same_port_is_looked_at() {
+fn who_gets_the_port_of_one_that_waited_for_load_does_not_wait_for_it() {
     let service = Service::start();
-    let come_again = |_| {
-        let mut flood = connect_from("127.0.0.1:0".parse().unwrap(), service.address);
-        let own = flood.local_addr().unwrap();
-        // Now and then one is answered instead.
-        flood.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        flood.write_all("GET / HTTP/1.1\r\n\r\n".repeat(40).as_bytes()).unwrap();
-        let _ = flood.read_to_end(&mut Vec::new());
-        drop(flood);
-        // So that the service has closed its descriptors, and gets the same ones before it looks again.
-        thread::sleep(Duration::from_millis(25));
-        let again = connect_from(own, service.address);
-        again.set_nonblocking(true).unwrap();
-        again
-    };
-    let all: Vec<TcpStream> = (0..200).map(come_again).collect();
-    let is_open = |stream: &&TcpStream| stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-    let mut who_asks = Client::connect(service.address);
-    wait_until("all to be counted", || {
-        let open = format!("\nmetrics_service_open_connections {}\n", 1 + all.iter().filter(is_open).count());
-        who_asks.call("GET", "/metrics").body.contains(&open)
-    });
-}
-
-#[test]
-fn a_large_body_is_answered_and_ends_the_connection() {
-    let service = Service::start();
-    // At the second, with numbers that are none, tiny_http would panic twice.
-    let te = ["a;q=1,a;q=2", &",a;q=nan".repeat(10), &",a;q=5".repeat(12)].concat();
-    for (header, answer) in [("X: y", "HTTP/1.1 405 "), (&format!("TE: {te}"), "")] {
-        let mut client = Client::connect(service.address);
-        client.write(&format!("POST / HTTP/1.1\r\nContent-Length: 2000000\r\n{header}\r\n\r\n"));
-        let all = client.rest();
-        assert!(all.starts_with(answer), "{all}");
-    }
-    assert_eq!(service.call("GET", "/health").status, 200);
-    service.wait_for("metrics_service_leaked_connections", 2.0);
-}
-
-#[test]
-fn who_gets_the_port_of_one_that_was_cut_is_answered() {
-    let service = Service::start();
-    let mut flood = connect_from("127.0.0.1:0".parse().unwrap(), service.address);
-    let own = flood.local_addr().unwrap();
-    flood.write_all(b"GET /simulate-load?duration_ms=10000 HTTP/1.1\r\n\r\n").unwrap();
-    // One that ends before the other's would, and after all of this.
-    let mut reference = Client::connect(service.address);
-    reference.send("GET", "/simulate-load?duration_ms=5000");
-    service.wait_for("active_connections", 2.0);
-    flood.write_all("GET / HTTP/1.1\r\n\r\n".repeat(1000).as_bytes()).unwrap();
-    let _ = flood.read_to_end(&mut Vec::new());
-    drop(flood);
+    let mut gone = connect_from("127.0.0.1:0".parse().unwrap(), service.address);
+    let own = gone.local_addr().unwrap();
+    gone.write_all(b"GET /simulate-load?duration_ms=10000 HTTP/1.1\r\n\r\n").unwrap();
     service.wait_for("active_connections", 1.0);
-    // Until the next census has forgotten it.
-    thread::sleep(Duration::from_millis(200));
-    let mut polite = connect_from(own, service.address);
-    polite.write_all(b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+    // Closed by a reset, it leaves its port free at once.
+    socket::setsockopt(&gone, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    drop(gone);
+    let mut next = connect_from(own, service.address);
+    next.write_all(b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
-    polite.read_to_string(&mut answer).unwrap();
+    next.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(service.metric("active_connections"), 1.0, "it waited for the load");
 }
 
 /// A connection from this address of ours.

@@ -126,7 +126,7 @@ fn restarts_on_one_listener_fail_no_request() {
 #[test]
 fn floods_are_cut_until_the_end() {
     let service = Service::start();
-    let attack = Attack::Flood { first: "".into(), then: "GET / HTTP/1.1\r\n\r\n".into(), reads: false };
+    let attack = Attack::Flood { first: "", then: "GET / HTTP/1.1\r\n\r\n", reads: false };
     // Stopped before it has had the time to cut them.
     let _running = attack.start(service.address, 8);
     service.signal(Signal::SIGTERM);

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::http::{Client, PATIENCE};
@@ -108,19 +109,20 @@ fn who_has_no_descriptor_left_ends_for_systemd_to_start_it_again() {
 }
 
 #[test]
-fn a_service_that_no_longer_answers_ends_itself() {
+fn who_does_not_answer_itself_says_so() {
     let listener = listener();
     let mut command = Command::new("sh");
-    command.args(["-c", r#"WATCHDOG_PID=$$ exec "$0""#, PROGRAM]).env("WATCHDOG_USEC", "1500000");
+    command.args(["-c", r#"WATCHDOG_PID=$$ exec "$0""#, PROGRAM]).env("WATCHDOG_USEC", "600000");
     let service = Service::spawn(inheriting(command, &listener));
     // Many take its connections away, and answer none of them.
     for _ in 0..64 {
         let listener = listener.try_clone().unwrap();
         std::thread::spawn(move || listener.incoming().map(std::mem::forget).count());
     }
-    let (status, said) = service.end();
-    assert_eq!(status.code(), Some(1));
-    assert!(said.contains("error: no answer to 3 requests to myself; the service must be started again\n"), "{said}");
+    std::thread::sleep(PATIENCE / 30);
+    service.signal(Signal::SIGKILL);
+    let (_, said) = service.end();
+    assert!(said.contains("warning: no answer to a request to myself: "), "{said}");
 }
 
 #[test]
