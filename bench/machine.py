@@ -7,7 +7,7 @@ import pathlib
 import re
 import subprocess
 
-from servers import BUILT, HERE, settings_of_the_unit
+from servers import BUILT, HERE
 
 PYTHON_PACKAGES = ["fastapi", "uvicorn", "uvloop", "httptools", "prometheus_client"]
 
@@ -27,16 +27,8 @@ def describe():
         "kernel": re.match(r"[\d.]+\d", os.uname().release)[0],
         "load_before": os.getloadavg()[0],
         "versions": versions(),
-        "unit": unit(),
         "builds": json.loads((BUILT / "builds.json").read_text()),
     }
-
-
-def unit():
-    """The settings of the service's unit that it runs with here, in words."""
-    environment, batch = settings_of_the_unit()
-    settings = [f"{name}={value}" for name, value in environment.items()] + ["CPUSchedulingPolicy=batch"] * batch
-    return f", the service with the settings of its unit ({', '.join(settings)})" if settings else ""
 
 
 def versions():

@@ -15,7 +15,7 @@ METHOD = """
 
 The same service four times: the same routes, the same JSON, the same metrics with the same labels, buckets and zeros from the start, each
 as its users would write it. `same.py` compares their answers and their series before anything is measured. All of them are built for
-release, log no line per request, and listen on 127.0.0.1{unit}.
+release, log no line per request, and listen on 127.0.0.1.
 
 **Servers and generator share the same {cores} cores**; nothing is pinned. The generator is wrk, with two threads (one for one connection),
 each connection asking again as soon as it is answered: latencies under full load are those of a closed loop. A round starts all
@@ -61,7 +61,7 @@ def main():
         [scrapes(results, name) for name in results.names],
     )]
     text.append(METHOD.strip().format(
-        cores=machine["cores"], unit=machine["unit"], seconds=results.all["seconds"], rounds=rounds, s="s"[:rounds - 1],
+        cores=machine["cores"], seconds=results.all["seconds"], rounds=rounds, s="s"[:rounds - 1],
     ))
     text += ["## Versions", *table(["", ""], [[name, version] for name, version in machine["versions"].items()])]
     with open(sys.argv[2], "w") as file:

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 import socket
 import subprocess
 import time
@@ -20,13 +19,6 @@ COMMANDS = {
 }
 
 
-def settings_of_the_unit():
-    """What systemd gives the service beyond its command line and counts here: environment, scheduling policy."""
-    unit = (HERE.parent / "systemd" / "metrics-service.service").read_text()
-    environment = dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
-    return environment, "\nCPUSchedulingPolicy=batch\n" in unit
-
-
 class Server:
     """A server on a free port of 127.0.0.1, stopped at the end of its `with`."""
 
@@ -35,14 +27,11 @@ class Server:
             self.port = free.getsockname()[1]
         self.name = name
         self.url = f"http://127.0.0.1:{self.port}"
-        environment, batch = settings_of_the_unit() if name == "metrics-service" else ({}, False)
         start = time.perf_counter()
         self.process = subprocess.Popen(
             [*COMMANDS[name], f"127.0.0.1:{self.port}"],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=os.environ | environment,
-            preexec_fn=(lambda: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))) if batch else None,
         )
         try:
             self._wait_for_first_answer(start + 30)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The service killed, frozen and without descriptors: systemd brings it back, and who comes meanwhile waits and is answered.
+# The service killed, frozen, and flooded beyond each limit of its unit: systemd brings it back, and who comes meanwhile waits and is answered.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$VM_DIR/lib/stack.sh"
@@ -18,18 +18,40 @@ comes_back() {
   socket_stayed "$socket"
 }
 
-# Connections that say nothing use up its descriptors, which are made few for this.
-lives_without_descriptors() {
-  local socket
-  socket=$(vm systemctl show --property InvocationID --value metrics-service.socket)
-  vm prlimit --nofile=100:100 --pid "$(main_pid)"
-  # shellcheck disable=SC2016  # for the shell in there
-  vm bash -c 'for i in {1..200}; do exec {fd}<>/dev/tcp/127.0.0.1/8000; done; sleep 20' &
-  sleep 5
-  contains "$(get 8000/health --max-time 90)" '{"status":"ok"}'
-  wait
+# Control groups limit nothing inside a container where this host has the controllers of version 1. There the container's PID 1
+# enters groups of version 1 with the unit's own limits, and every process that it starts from then on is in them.
+limit_as_the_unit_does() {
+  local folder
+  vm systemctl show --property MemoryMax --value metrics-service.service >"$(group_of memory)/memory.limit_in_bytes"
+  vm systemctl show --property TasksMax --value metrics-service.service >"$(group_of pids)/pids.max"
+  for folder in "$(group_of memory)" "$(group_of pids)"; do leader >"$folder/cgroup.procs"; done
+  vm systemctl restart metrics-service.service
+}
+group_of() {
+  local folder
+  folder=$(control_groups | grep "^/sys/fs/cgroup/$1/") && mkdir -p "$folder/limited" && echo "$folder/limited"
+}
+limits_itself() { vm test -s /sys/fs/cgroup/system.slice/metrics-service.service/memory.max; }
+
+# is_contained KIND CONNECTIONS WORDS: a flood that exceeds a limit ends the service, which is back within a second, has refused
+# nobody, and has left these words in the journal.
+is_contained() {
+  local before socket cursor
+  before=$(main_pid) socket=$(vm systemctl show --property InvocationID --value metrics-service.socket)
+  cursor=$(vm journalctl --quiet --lines 0 --show-cursor | sed -n 's/^-- cursor: //p')
+  on_network python3 "$VM_DIR/lib/flood.py" "$1" "$2" | tee "$NOTES/flood"
+  vm journalctl --quiet --no-pager --output cat --after-cursor "$cursor" --unit metrics-service.service | tee "$NOTES/journal"
+  contains "$(<"$NOTES/flood")" " 0 refused"
+  contains "$(<"$NOTES/journal")" "$3"
+  [[ $(main_pid) != "$before" ]] || { echo "the process is the same" && return 1; }
+  at_most "the seconds until it was back" "$(seconds_away)" 1
   contains "$(get 8000/health)" '{"status":"ok"}'
   socket_stayed "$socket"
+  measured "back after $(seconds_away) s; $(<"$NOTES/flood")"
+}
+seconds_away() {
+  vm systemctl show --property ActiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic metrics-service.service |
+    awk -F= '{ at[$1] = $2 } END { printf "%.2f", (at["ActiveEnterTimestampMonotonic"] - at["ActiveExitTimestampMonotonic"]) / 1e6 }'
 }
 
 samples_go_on() { eventually 60 query_is "min(up{job=\"metrics_service\"} and timestamp(up{job=\"metrics_service\"}) > $1)" 1; }
@@ -38,5 +60,12 @@ boot trixie
 test "install" installs_verified
 test "SIGKILL" comes_back KILL
 test "SIGSTOP: systemd's watchdog notices" comes_back STOP
-test "no descriptor left" lives_without_descriptors
+test "more connections than descriptors" is_contained silent 4200 "Too many open files"
+if limits_itself || { group_of memory && group_of pids; } >/dev/null; then
+  limits_itself || test "limits for the service" limit_as_the_unit_does
+  test "more memory than it may have" is_contained heads 50 "code=killed, status=9/KILL"
+  test "more threads than it may have" is_contained bodies 2500 "Resource temporarily unavailable"
+else
+  skip "more memory and threads than it may have" "no writable controller of memory here"
+fi
 test "samples go on" samples_go_on "$(vm date +%s)"

@@ -34,11 +34,11 @@ main() {
   if ! why=$(host_can_boot); then skip_all "$why"; fi
   install_host_tools
   in_sandbox "$0" --in-sandbox "${names[@]}" || status=$?
-  local passed failed
-  passed=$(grep -c '^ok' "$WORK/results" || :) failed=$(grep -c '^FAIL' "$WORK/results" || :)
+  local passed failed skipped
+  passed=$(grep -c '^ok' "$WORK/results" || :) failed=$(grep -c '^FAIL' "$WORK/results" || :) skipped=$(grep -c '^skip' "$WORK/results" || :)
   # A run that broke off has not passed, whatever it counted.
   if ((status != 0 && failed == 0)); then failed=1; fi
-  echo "$passed passed, $failed failed"
+  echo "$passed passed, $failed failed, $skipped skipped"
   ((failed == 0))
 }
 

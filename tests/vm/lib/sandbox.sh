@@ -44,14 +44,15 @@ remove_control_groups() {
   done
 }
 
-# The folders of the run's control groups: in the one hierarchy of version 2, or in both of a host that mixes versions.
+# The folders of the run's control groups: in the one hierarchy of version 2, or in those that the tests need of a host that
+# mixes versions.
 control_groups() {
   local id controllers path
   while IFS=: read -r id controllers path; do
     path=${path%/}/$CGROUP
     case $id:$controllers in
     0:) if [[ -e /sys/fs/cgroup/cgroup.procs ]]; then echo "/sys/fs/cgroup$path"; else echo "/sys/fs/cgroup/unified$path"; fi ;;
-    *:name=systemd) [[ ! -d /sys/fs/cgroup/systemd ]] || echo "/sys/fs/cgroup/systemd$path" ;;
+    *:name=systemd | *:memory | *:pids) [[ ! -w /sys/fs/cgroup/${controllers#name=} ]] || echo "/sys/fs/cgroup/${controllers#name=}$path" ;;
     esac
   done </proc/self/cgroup
 }
