@@ -1,6 +1,6 @@
 """The home page: is the service up, how much does it do, how bad, how slow, and what does it use?"""
 
-from grafana import BLUE, GREEN, ORANGE, RED, TEXT, YELLOW
+from grafana import BLUE, GREEN, ORANGE, RED, YELLOW
 from grafana import annotation, dashboard, firing_alerts, graph, heatmap, instances, row, stat
 
 OURS = 'job="metrics_service", instance=~"$instance"'
@@ -160,33 +160,12 @@ DASHBOARD = dashboard(
             width=8,
         ),
         graph(
-            "Open connections",
-            "Do clients pile up? TCP connections that they have open, busy or not; one that asks nothing for 20 s is cut.",
-            "short",
-            {"{{instance}}": f"metrics_service_open_connections{{{OURS}}}"},
-            width=8,
-        ),
-        graph(
             "Connections cut",
-            "Which clients does the service rid itself of? Cuts a minute: idle ones have asked nothing for 20 s and may be a client "
-            "that keeps its connection for later; under pressure by memory it waits 1 s. Full, flood and unread are faulty or "
-            "hostile clients.",
+            "Do clients misbehave? Connections a minute that the service ended: their clients sent more than 16 requests ahead, "
+            "did not read their answers, or declared a body of more than 16 MB.",
             # A cut is rare enough that a rate in seconds is all zeros, and an increase would mean something else at each zoom.
             "cpm",
-            {
-                "{{reason}}": "60 * sum by (reason) "
-                f"(rate(metrics_service_connections_cut_total{{{OURS}}}[$__rate_interval]))"
-            },
-            colors={"^idle$": BLUE, "^pressure$": TEXT, "^full$": YELLOW, "^flood$": RED, "^unread$": ORANGE},
-            width=8,
-        ),
-        graph(
-            "Leaked connections",
-            "How long until the service restarts itself? Connections that have ended and still hold a thread, two descriptors "
-            "and some 20 KB, as the HTTP library does not let go of them; at 1,000 it starts anew, which refuses nobody.",
-            "short",
-            {"{{instance}}": f"metrics_service_leaked_connections{{{OURS}}}"},
-            limits=[(500, ORANGE), (1000, RED)],
+            {"{{instance}}": f"60 * rate(metrics_service_connections_cut_total{{{OURS}}}[$__rate_interval])"},
             width=8,
         ),
         row("Process"),
