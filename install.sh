@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash
 # Installs metrics-stack on this host: the service, Grafana Alloy, Prometheus and Grafana as systemd units,
 # and proves that requests to the service arrive as samples. Run it again to repair or to upgrade.
 #
@@ -8,26 +8,60 @@
 #   --download DIR         only fetch the archives into a folder, for a host without network
 #   --versions FILE        take the archives' versions, sums and addresses from FILE instead of etc/versions.conf
 #   --service-binary FILE  take the service from FILE instead of building it here
+#   --allow-downgrade      let an older version of a server have the data of a newer one
+#   --dry-run              print what would be done, and change nothing
 #   --help                 print this
 #   --version              print the version of metrics-stack
 #
 # Exit status: 0 when the stack runs and is verified, 1 when not, 2 for a wrong call.
 
 set -euo pipefail
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ROOT=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 . "$ROOT/lib/common.sh"
-. "$ROOT/lib/receipt.sh"
-. "$ROOT/lib/undo.sh"
 . "$ROOT/lib/fetch.sh"
 . "$ROOT/lib/preflight.sh"
 . "$ROOT/lib/tools.sh"
-. "$ROOT/lib/place.sh"
-. "$ROOT/lib/start.sh"
+. "$ROOT/lib/release.sh"
+. "$ROOT/lib/plan.sh"
+. "$ROOT/lib/activate.sh"
+. "$ROOT/lib/units.sh"
+. "$ROOT/lib/leave.sh"
 . "$ROOT/lib/screen.sh"
 
 # What the options say; lib/ reads them.
-FROM='' DOWNLOAD='' SERVICE_BINARY='' VERSIONS=$ROOT/etc/versions.conf
-BUILD='' STAGE='' STEP='' PACKAGES=() MADE_DIRS=()
+FROM='' DOWNLOAD='' SERVICE_BINARY='' VERSIONS=$ROOT/etc/versions.conf ALLOW_DOWNGRADE='' DRY_RUN=''
+BUILD='' STEP='' PACKAGES=()
+
+main() {
+  options "$@"
+  # Nothing that lies in the caller's folder is to be read by a program that root runs.
+  cd /
+  if [[ -n $DOWNLOAD ]]; then
+    download_only
+    exit
+  fi
+  need_root "$@"
+  lock
+  [[ -n $DRY_RUN ]] || keep_log install
+  trap 'finish $?' EXIT
+  trap 'exit 130' INT TERM HUP
+  run preflight
+  run tools
+  run fetch
+  run release
+  run activate "$NEW_RELEASE"
+  [[ -z $DRY_RUN ]] || exit 0
+  rm -rf "$CACHE"
+  run verify
+  say_end "$BEGUN"
+}
+
+run() {
+  STEP=$1
+  step "$1"
+  "$@"
+}
 
 options() {
   while (($#)); do
@@ -43,6 +77,8 @@ options() {
       esac
       shift
       ;;
+    --allow-downgrade) ALLOW_DOWNGRADE=1 ;;
+    --dry-run) DRY_RUN=1 ;;
     --help) manual && exit ;;
     --version) echo "metrics-stack $VERSION" && exit ;;
     *) usage_error "unknown option $1" ;;
@@ -50,39 +86,6 @@ options() {
     shift
   done
   [[ -z $FROM || -z $DOWNLOAD ]] || usage_error "--from and --download exclude each other"
-}
-
-main() {
-  options "$@"
-  if [[ -n $DOWNLOAD ]]; then
-    download_only
-    exit
-  fi
-  lock
-  trap 'finish $?' EXIT
-  trap 'exit 130' INT TERM HUP
-  if interrupted; then
-    say "an earlier run was cut off: taking back what it had changed"
-    undo_all || warn "not every unit of the earlier version could be started again"
-  fi
-  run preflight
-  remember_fingerprints
-  run tools
-  run fetch
-  run place
-  run start
-  commit
-  step verify
-  # What is started on behalf of a wrong check alone is worth keeping: from here on nothing is taken back.
-  if [[ -n $CHANGED ]]; then "$ROOT/verify.sh"; else "$ROOT/verify.sh" --quick; fi ||
-    die "the stack runs, but not everything holds" "see the ✗ above, then run: $ROOT/verify.sh"
-  say_end "$CHANGED"
-}
-
-run() {
-  STEP=$1
-  step "$1"
-  "$1"
 }
 
 download_only() {
@@ -95,63 +98,53 @@ download_only() {
   say "the archives are in $DOWNLOAD: bring that folder to the host and run there: sudo ./install.sh --from FOLDER --service-binary FILE"
 }
 
-# Makes the changes final: the receipt says what is there, then the undo log goes, and with it the way back.
-commit() {
-  local tree
-  CHANGED=''
-  mkdir -p "$RUN"
-  write_receipt >"$RECEIPT.new"
-  if interrupted || ! cmp --silent "$RECEIPT.new" "$RECEIPT"; then
-    CHANGED=1
-    put_file "$RECEIPT.new" "$RECEIPT"
-  fi
-  rm -f "$UNDO"
-  STEP=verify
-  rm -rf "$RECEIPT.new" "$RUN"/before.* "$CACHE"
-  # The versions that were live before, also those of a run that was cut off here.
-  for tree in "$OPT"/*/; do
-    tree=${tree%/}
-    [[ -L $tree ]] || receipt_has tree "$tree" || rm -rf "$tree"
-  done
-}
-
-write_receipt() {
-  local component path unit
-  printf 'version\t%s\n' "$VERSION"
-  for component in "${COMPONENTS[@]}"; do
-    printf 'tree\t%s\t%s\n' "$(live_tree "$component")" \
-      "$(if [[ $component == metrics-service ]]; then sum_of "$BINARY"; else pin "$component" sum; fi)"
-    printf 'link\t%s\n' "$OPT/$component"
-  done
-  while read -r path; do
-    printf 'file\t%s\t%s\n' "$ETC/$path" "$(sum_of "$ROOT/etc/$path")"
-    [[ ! -e $ETC/$path.new ]] || printf 'file\t%s\t%s\n' "$ETC/$path.new" "$(sum_of "$ETC/$path.new")"
-  done < <(shipped)
-  for unit in "${UNITS[@]}"; do printf 'unit\t%s\t%s\n' "$UNIT_DIR/$unit" "$(sum_of "$UNIT_DIR/$unit")"; done
-  { receipt_values package && printf '%s\n' "${PACKAGES[@]}"; } | sort -u | sed -n 's/^./package\t&/p'
-  { receipt_values dir && printf '%s\n' "${MADE_DIRS[@]}"; } | sort -u | sed -n 's/^./dir\t&/p'
+# What is started is worth more than a check that is wrong: whatever this says, nothing is taken back.
+verify() {
+  # Without the lock: it changes nothing.
+  if [[ -n $BEGUN ]]; then "$ROOT/verify.sh"; else "$ROOT/verify.sh" --quick; fi 9<&- ||
+    die "the stack runs, but not everything holds" "see the ✗ above, then run: $ROOT/verify.sh"
 }
 
 # The end of every run, however it comes.
 finish() {
   trap '' INT TERM HUP
+  set +e
+  to_log
   done_working
-  [[ -z $BUILD ]] || kill -- "-$BUILD" 2>/dev/null || :
-  [[ -z $STAGE ]] || rm -rf "$STAGE"
-  if (($1 != 0)) && [[ $STEP != verify ]]; then take_back "$1" >&2; fi
+  [[ -z $BUILD ]] || kill -- "-$BUILD" 2>/dev/null
+  if (($1 != 0)) && [[ $STEP != verify ]]; then go_back "$1" >&2; fi
+  sweep
+  close_log "$1"
   exit "$1"
 }
 
-# What is not committed goes, and what stays is named.
-take_back() {
+# What has failed is left for what was active before. Errors on the way end it, hence the subshells and no condition.
+go_back() {
+  local status
   (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if they do not, run: bash -x $0"
-  if interrupted; then
-    # A download that was cut is worth keeping for the next run.
-    [[ $STEP == fetch ]] || rm -rf "$CACHE"
-    if undo_all; then echo "everything is back as it was"; else echo "the files are back as they were, but not every unit could be started again: see ./verify.sh"; fi
+  rm -f "$RESERVE"
+  RETREAT=1
+  if [[ ! -L $OPT/open ]]; then
+    if [[ -n $BEGUN ]]; then echo "the release is active all the same"; else echo "nothing has been changed"; fi
+  elif [[ -z $BEGUN ]]; then
+    echo "nothing has been changed by this run; an earlier one was cut off, and is finished when this succeeds"
   else
-    echo "nothing has been changed"
+    if [[ -e $OPT/current ]]; then
+      echo "going back to the release that was active before"
+      (set -e; activate "$(realpath "$OPT/current")")
+    else
+      echo "taking away what was placed"
+      (set -e; activate "$NOTHING"; forget_fresh)
+    fi
+    status=$?
+    if ((status == 0)); then
+      echo "everything is back as it was"
+    else
+      problem "the way back failed, too" "mend what is said above and run this again: it goes on from here. Data and edited files are untouched"
+    fi
   fi
+  (set -e; collect)
+  if [[ -n $FROM ]]; then rm -rf "$CACHE"; else rmdir "$CACHE" 2>/dev/null; fi
   [[ ! -d $CACHE ]] || echo "kept: what has arrived in $CACHE, for the next run to go on from; uninstall.sh --purge takes it"
   ((${#PACKAGES[@]} == 0)) || echo "kept: the packages that were missing: ${PACKAGES[*]}"
 }

@@ -1,48 +1,60 @@
-#!/usr/bin/env bash
-# Takes metrics-stack off this host: what the receipt lists, and nothing else. Data and edited configuration stay,
-# and the receipt with them, so that a later install goes on from there.
+#!/bin/bash
+# Takes metrics-stack off this host: what its releases brought, and nothing else. Data and edited configuration stay, and a
+# later install goes on from there.
 #
-#   sudo ./uninstall.sh [OPTION]
+#   sudo ./uninstall.sh [OPTION...]
 #
-#   --purge  take data, configuration and receipt as well, and leave no trace
+#   --purge  take data, edited configuration and logs as well, and leave no trace; asks first where somebody can answer
+#   --yes    do not ask
 #   --help   print this
 #
 # Exit status: 0 when nothing of it is left but what the last lines name, 1 when not, 2 for a wrong call.
 
 set -euo pipefail
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ROOT=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 . "$ROOT/lib/common.sh"
-. "$ROOT/lib/receipt.sh"
-. "$ROOT/lib/undo.sh"
-. "$ROOT/lib/remove.sh"
+. "$ROOT/lib/plan.sh"
+. "$ROOT/lib/activate.sh"
+. "$ROOT/lib/units.sh"
+. "$ROOT/lib/leave.sh"
 
 main() {
-  local purge=''
-  case ${1-} in
-  '') ;;
-  --purge) purge=1 ;;
-  --help) manual && exit ;;
-  *) usage_error "unknown option $1" ;;
-  esac
-  (($# < 2)) || usage_error "too many options"
+  local purge='' yes='' option
+  for option; do
+    case $option in
+    --purge) purge=1 ;;
+    --yes) yes=1 ;;
+    --help) manual && exit ;;
+    *) usage_error "unknown option $option" ;;
+    esac
+  done
+  cd /
   need_root "$@"
+  [[ -z $purge || -n $yes || ! -t 0 ]] || ask
   lock
-  if interrupted; then
-    say "an install was cut off: taking back what it had changed"
-    undo_all || :
-  fi
-  if [[ -z $purge && -z $(receipt_values unit) ]]; then
+  if [[ -n $purge ]]; then
+    step "purge"
+    purge
+  elif [[ -L $OPT/current || -L $OPT/open ]]; then
+    keep_log uninstall
+    trap 'close_log $?' EXIT
+    step "remove"
+    activate "$NOTHING"
+  else
     say "metrics-stack is not installed"
-    rm -rf "$CACHE"
-    say_kept
-    exit
+    collect
   fi
-
-  say "==> stop"
-  stop_units
-  say "==> remove"
-  if [[ -n $purge ]]; then remove_all; else remove_listed; fi
+  rm -rf "$CACHE"
   say_kept
+  sweep
+}
+
+ask() {
+  local answer
+  printf 'This deletes all samples, dashboards and settings of metrics-stack on this host. Type yes to go on: '
+  read -r answer
+  [[ $answer == yes ]] || die "nothing has been changed" "answer yes, or run: $0 --purge --yes"
 }
 
 main "$@"

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash
 # Proves that metrics-stack works on this host: each unit, each endpoint, and that requests to the service arrive
 # as samples in Prometheus and can be queried through Grafana. Needs no root, changes nothing.
 #
@@ -6,17 +6,21 @@
 #
 #   --quick               units and endpoints only
 #   --grafana-login FILE  log in to Grafana with the line user:password of FILE instead of admin:admin
+#   --report FILE         write all that a bug report needs into FILE, this table included; as root it has the journal, too
 #   --help                print this
 #
 # Exit status: 0 when every row holds, 1 when not, 2 for a wrong call.
 
 set -euo pipefail
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ROOT=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 . "$ROOT/lib/common.sh"
 . "$ROOT/lib/verify.sh"
+. "$ROOT/lib/plan.sh"
+. "$ROOT/lib/report.sh"
 
 main() {
-  local quick='' login=admin:admin login_file=''
+  local report='' quick='' login=admin:admin login_file=''
   while (($#)); do
     case $1 in
     --quick) quick=1 ;;
@@ -28,6 +32,12 @@ main() {
       [[ $login == *:* ]] || usage_error "$1: the line of $2 is not user:password"
       shift
       ;;
+    --report)
+      [[ -n ${2-} ]] || usage_error "$1 needs a file"
+      : >"$2" || usage_error "$1: $2 can't be written"
+      report=$(realpath "$2")
+      shift
+      ;;
     --help) manual && exit ;;
     *) usage_error "unknown option $1" ;;
     esac
@@ -35,16 +45,7 @@ main() {
   done
   has curl || die "curl is not there" "install the package curl"
 
-  verify_units
-  verify_endpoints
-  if [[ -z $quick ]]; then
-    verify_alloy
-    verify_samples
-    verify_grafana "$login" "$login_file"
-  fi
-  echo "$PASSED ✓, $FAILED ✗"
-  # Where everything is switched off, nothing is proved.
-  ((FAILED == 0 && PASSED > 0))
+  if [[ -n $report ]]; then report "$report" "$quick" "$login" "$login_file"; else verify_all "$quick" "$login" "$login_file"; fi
 }
 
 main "$@"

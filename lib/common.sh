@@ -4,19 +4,24 @@
 umask 022
 # Nothing of the caller's environment is trusted but what says who called, and how the network is reached.
 if [[ ${METRICS_STACK_ENV-} != clean ]]; then
-  exec env -i METRICS_STACK_ENV=clean LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    HOME="${HOME:-/root}" TERM="${TERM:-dumb}" ${SUDO_USER:+SUDO_USER="$SUDO_USER"} \
-    ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
-    ${no_proxy:+no_proxy="$no_proxy"} bash "$0" "$@"
+  CLEAN=(METRICS_STACK_ENV=clean LC_ALL=C PATH="$PATH" HOME="${HOME:-/root}" TERM="${TERM:-dumb}")
+  [[ -z ${SUDO_USER-} ]] || CLEAN+=(SUDO_USER="$SUDO_USER")
+  for name in http_proxy https_proxy no_proxy; do
+    capitals=${name^^}
+    value=${!name-${!capitals-}}
+    [[ -z $value ]] || CLEAN+=("$name=$value")
+  done
+  exec env -i "${CLEAN[@]}" /bin/bash "$0" "$@"
 fi
 
 readonly OPT=/opt/metrics-stack ETC=/etc/metrics-stack VAR=/var/lib/metrics-stack CACHE=/var/cache/metrics-stack
-readonly PRIVATE=/var/lib/private # where systemd keeps the state folders of DynamicUser= units
+readonly LOGS=/var/log/metrics-stack RUN=/run/metrics-stack
+readonly TREES=$OPT/trees RELEASES=$OPT/releases
+readonly STATE=$VAR/install           # what a purge has to know: folders that were made, packages, SELinux' booleans
+readonly PRIVATE=/var/lib/private     # where systemd keeps the state folders of DynamicUser= units
 readonly UNIT_DIR=/etc/systemd/system
-readonly RUN=$VAR/install
-readonly RECEIPT=$RUN/receipt UNDO=$RUN/undo LOG=$RUN/log
 
-# In the order in which they start. The service is the only one that is built from this checkout.
+# Each has a tree. The service is the only one that is built from this checkout.
 readonly COMPONENTS=(prometheus metrics-service alloy grafana)
 readonly UNITS=(metrics-stack.target metrics-prometheus.service metrics-service.socket metrics-service.service
   metrics-alloy.service metrics-alloy-ui.socket metrics-alloy-ui.service metrics-grafana.service)
@@ -26,16 +31,15 @@ readonly PORTS=(8000 3000 12345 9090 3001)
 VERSION=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' "$ROOT/Cargo.toml")
 readonly VERSION
 
-log() { [[ ! -w $RUN ]] || printf '%(%F %T)T %s\n' -1 "$*" >>"$LOG"; }
-say() { printf '%s\n' "$*" && log "$*"; }
+say() { printf '%s\n' "$*"; }
 step() { say "==> $*"; }
-warn() { printf 'warning: %s\n' "$*" >&2 && log "warning: $*"; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
 
 # problem WHAT REMEDY: an error and what to do about it; the caller goes on.
 problem() {
   EXPLAINED=1
   [[ -z ${TICKER-} ]] || done_working
-  printf 'error: %s\n  remedy: %s\n' "$1" "$2" >&2 && log "error: $1"
+  printf 'error: %s\n  remedy: %s\n' "$1" "$2" >&2
 }
 die() {
   problem "$@" || :
@@ -50,24 +54,45 @@ usage_error() {
 manual() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
 
 has() { command -v "$1" >/dev/null; }
+sum_of() { sha256sum "$1" 2>/dev/null | cut -d' ' -f1; }
 
 # local_get PATH-OF-URL [CURL-OPTION...]: asks a server of this host, e.g. local_get 9090/-/ready.
 local_get() { curl --disable --noproxy '*' --fail --silent --show-error --max-time 10 "${@:2}" "http://127.0.0.1:$1"; }
 
-unit_of() { if [[ $1 == metrics-service ]]; then echo metrics-service.service; else echo "metrics-$1.service"; fi; }
-readiness_of() {
-  case $1 in
-  metrics-service) echo 8000/health ;;
-  prometheus) echo 9090/-/ready ;;
-  alloy) echo 12345/-/ready ;;
-  grafana) echo 3001/api/health ;;
-  esac
-}
-
-# One install or uninstall at a time. The lock is on a folder that every Linux has, so that it leaves no file behind.
-lock() {
-  exec 9</etc
-  flock --nonblock 9 || die "another install.sh or uninstall.sh is running" "wait for it to end, then run this again"
-}
-
 need_root() { [[ $EUID -eq 0 ]] || die "this needs root" "run: sudo $0 $*"; }
+
+# One install or uninstall at a time; a program that one of them started and left behind counts, too.
+lock() {
+  mkdir -p "$RUN"
+  (umask 077 && : >>"$RUN/lock")
+  exec 9<"$RUN/lock"
+  # Whoever had it may just have taken the file away.
+  { flock --nonblock 9 && [[ $RUN/lock -ef /dev/fd/9 ]]; } ||
+    die "another install.sh or uninstall.sh is running" "wait for it to end, then run this again"
+}
+
+# keep_log NAME: what this run prints goes to a file as well, by a program that outlives the terminal, or whoever reads here,
+# going away in the middle.
+LOG='' TEE=''
+exec 8>&1 # the screen, for what changes on it and would only fill a log
+keep_log() {
+  mkdir -p "$LOGS" 2>/dev/null || return 0
+  # The last thirty are enough.
+  printf '%s\n' "$LOGS"/*.log | head -n -29 | xargs --delimiter='\n' rm -f
+  LOG=$LOGS/$(date +%Y%m%d-%H%M%S)-$1.log
+  exec > >(trap '' INT TERM HUP && exec tee --output-error=warn-nopipe "$LOG" 9<&-) 2>&1
+  TEE=$!
+  exec 7>&1
+}
+# The command that a signal has cut off may have had its output elsewhere.
+to_log() { [[ -z $LOG ]] || exec >&7 2>&7; }
+
+# close_log STATUS: the last lines are to be there before the prompt is.
+close_log() {
+  [[ -n $LOG ]] || return 0
+  to_log
+  (($1 == 0)) || say "the whole output of this run: $LOG"
+  exec >/dev/null 2>&1 7>&1
+  # But not for long: a program that was left behind may hold on to its output.
+  for _ in {1..10}; do ! kill -0 "$TEE" 2>/dev/null || sleep 0.1; done
+}

@@ -14,10 +14,17 @@ pin() {
   }' "$VERSIONS"
 }
 
-# The folder of a component's pinned archive, and whether it has yet to be unpacked. The sum is part of the name, so that
-# other bytes of the same version are unpacked beside the live ones too.
-tree_of() { echo "$OPT/$1-$(pin "$1" version)-$(pin "$1" sum | cut -c1-8)"; }
-is_missing() { [[ $(receipt_sum "$(tree_of "$1")") != "$(pin "$1" sum)" || ! -d $(tree_of "$1") ]]; }
+# The folder of a component's tree. The sum is part of the name, so that other bytes of the same version lie beside the live ones.
+SERVICE_TREE=''
+tree_of() {
+  if [[ $1 == metrics-service ]]; then echo "$SERVICE_TREE"; else echo "$TREES/$1-$(pin "$1" version)-$(pin "$1" sum | cut -c1-8)"; fi
+}
+# To look at thousands of files takes its time: once in a run.
+declare -A MISSING=()
+is_missing() {
+  [[ -n ${MISSING[$1]-} ]] || if is_whole "$(tree_of "$1")"; then MISSING[$1]=no; else MISSING[$1]=yes; fi
+  [[ ${MISSING[$1]} == yes ]]
+}
 
 # The file in a folder that has the name of one of the component's URLs.
 archive_in() {
@@ -27,41 +34,39 @@ archive_in() {
   done < <(pin "$2" urls)
 }
 
-# fetch: leaves in ARCHIVE the file of each component that has yet to be unpacked, and in BINARY the service.
+# fetch: leaves in ARCHIVE the file of each component that has yet to be unpacked, in a folder of root's, and the service in its
+# tree or in SERVICE_NEW, about to be one.
 declare -A ARCHIVE=()
-BINARY=''
+readonly SERVICE_NEW=$TREES/.service
 fetch() {
-  local component
-  if [[ -n $SERVICE_BINARY ]]; then
-    BINARY=$SERVICE_BINARY
-    check_service
-  else
-    # In a process group of its own, to be ended as a whole when the install fails meanwhile.
-    set -m
-    build_service &
-    set +m
-    BUILD=$!
-  fi
+  local component file
+  if [[ -n $DRY_RUN ]]; then would_fetch && return; fi
+  [[ -n $SERVICE_BINARY ]] || start_build
   for component in "${ARCHIVED[@]}"; do
     is_missing "$component" || continue
+    file=$CACHE/$(file_name "$component")
     if [[ -n $FROM ]]; then
-      ARCHIVE[$component]=$(archive_in "$FROM" "$component")
-      check_sum "${ARCHIVE[$component]}" "$component" ||
-        die "${ARCHIVE[$component]} is not the pinned $component: its SHA-256 differs from the one in $VERSIONS" "fetch that file again"
+      mkdir -p "$CACHE"
+      cp "$(archive_in "$FROM" "$component")" "$file"
+      check_sum "$file" "$component" ||
+        die "$(archive_in "$FROM" "$component") is not the pinned $component: its SHA-256 differs from the one in $VERSIONS" "fetch that file again"
     else
-      # A run that fails leaves no folder behind; a download that was cut stays for the next one to resume.
-      [[ -d $CACHE ]] || note rmdir "$CACHE"
       download "$component" "$CACHE"
-      ARCHIVE[$component]=$CACHE/$(file_name "$component")
     fi
+    ARCHIVE[$component]=$file
   done
-  if [[ -n $BUILD ]]; then
-    ! kill -0 "$BUILD" 2>/dev/null || at_work "building the service"
-    wait "$BUILD" || die "the service could not be built" "the lines above say why; or bring a binary that was built elsewhere: --service-binary FILE"
-    done_working
-    BUILD=''
-    BINARY=$ROOT/target/release/metrics-service
-    check_service
+  [[ -n $SERVICE_BINARY ]] || finish_build
+  take_service "${SERVICE_BINARY:-$ROOT/target/release/metrics-service}"
+}
+
+would_fetch() {
+  local component
+  for component in "${ARCHIVED[@]}"; do ! is_missing "$component" || say "    would fetch and unpack $component $(pin "$component" version)"; done
+  if [[ -n $SERVICE_BINARY ]]; then
+    SERVICE_TREE=$(service_tree "$SERVICE_BINARY") || SERVICE_TREE="the tree of $SERVICE_BINARY"
+  else
+    say "    would build the service, and switch to it where it is another"
+    SERVICE_TREE=$(readlink "$OPT/metrics-service") || SERVICE_TREE="the tree of the service"
   fi
 }
 
@@ -96,12 +101,12 @@ download() {
 
 # transfer URL FILE: goes on where a cut transfer ended. Several tries, as a network or a server may be away for a moment.
 transfer() {
-  local tries status answer progress=(--no-progress-meter)
-  [[ ! -t 2 ]] || progress=(--progress-bar)
+  local tries status answer progress=(--no-progress-meter) screen=2
+  [[ ! -t 8 ]] || progress=(--progress-bar) screen=8
   for tries in 5 4 3 2 1; do
     status=0
     answer=$(curl --disable --location --fail "${progress[@]}" --connect-timeout 20 --speed-limit 1000 --speed-time 60 \
-      --continue-at - --output "$2" --write-out '%{http_code}' "$1" <&-) || status=$?
+      --continue-at - --output "$2" --write-out '%{http_code}' "$1" <&- 2>&"$screen") || status=$?
     case $status:$answer in
     0:*) return ;;
     # The server can't resume, or the part is as long as the file or longer: from the start.
@@ -114,16 +119,33 @@ transfer() {
   return 1
 }
 
-# Built as the user who builds here by hand: no file of root's is left in their checkout.
-build_service() {
-  as_builder cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" --target-dir "$ROOT/target" >&2 9<&-
+# Built as the user who builds here by hand: no file of root's is left in their checkout. In a process group of its own, to be ended as
+# a whole when the install fails meanwhile.
+start_build() {
+  set -m
+  as_builder cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" --target-dir "$ROOT/target" >&2 9<&- &
+  set +m
+  BUILD=$!
 }
 
-check_service() {
+finish_build() {
+  ! kill -0 "$BUILD" 2>/dev/null || at_work "building the service"
+  wait "$BUILD" || die "the service could not be built" "the lines above say why; or bring a binary that was built elsewhere: --service-binary FILE"
+  done_working
+  BUILD=''
+}
+
+service_tree() { compgen -G "$TREES/metrics-service-*-$(sum_of "$1" | cut -c1-8)"; }
+
+# take_service BINARY: from here on nobody but root can change it. It is asked for its version as nobody.
+take_service() {
   local version
-  [[ -f $BINARY && -x $BINARY ]] || die "$BINARY is not a program" "name the service's binary, e.g. target/release/metrics-service"
-  version=$("$BINARY" --version 2>/dev/null) || :
-  [[ $version == "metrics-service "* ]] ||
-    die "$BINARY does not run here, or is not the service" "build it on the same architecture with a glibc no newer than this host's: cargo build --release --locked"
-  SERVICE_TREE=$OPT/metrics-service-${version#* }-$(sum_of "$BINARY" | cut -c1-8)
+  [[ -f $1 && -x $1 ]] || die "$1 is not a program" "name the service's binary, e.g. target/release/metrics-service"
+  SERVICE_TREE=$(service_tree "$1") && is_whole "$SERVICE_TREE" && return
+  rm -rf "$SERVICE_NEW"
+  install -D -m 0755 "$1" "$SERVICE_NEW/bin/metrics-service"
+  version=$(as_nobody "$SERVICE_NEW/bin/metrics-service" --version 2>/dev/null) || :
+  [[ $version =~ ^metrics-service\ ([0-9][0-9A-Za-z.+~-]*)$ ]] ||
+    die "$1 does not run here, or is not the service" "build it on the same architecture with a glibc no newer than this host's: cargo build --release --locked"
+  SERVICE_TREE=$TREES/metrics-service-${BASH_REMATCH[1]}-$(sum_of "$SERVICE_NEW/bin/metrics-service" | cut -c1-8)
 }

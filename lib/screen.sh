@@ -4,10 +4,9 @@
 # at_work TEXT, done_working: between the two a terminal shows that it is at work and for how long; elsewhere it is one line.
 TICKER=''
 at_work() {
-  if [[ ! -t 1 ]]; then say "    $1" && return; fi
-  log "    $1"
+  if [[ ! -t 8 ]]; then say "    $1" && return; fi
   # Without descriptor 9, which is the lock, and ending with this script, however that ends.
-  (seconds=0 && while kill -0 "$$" 2>/dev/null && printf '\r    %s, %s s' "$1" "$seconds"; do sleep 1 && seconds=$((seconds + 1)); done) 9<&- &
+  (seconds=0 && while kill -0 "$$" 2>/dev/null && printf '\r    %s, %s s' "$1" "$seconds"; do sleep 1 && seconds=$((seconds + 1)); done) >&8 9<&- &
   TICKER=$!
 }
 done_working() {
@@ -15,7 +14,7 @@ done_working() {
   kill "$TICKER" 2>/dev/null || :
   wait "$TICKER" 2>/dev/null || :
   TICKER=''
-  echo
+  echo >&8
 }
 
 # say_end CHANGED: the last lines of an install that is verified.

@@ -3,12 +3,14 @@
 
 tools() {
   local packages=() package
+  [[ -n $DRY_RUN ]] || remember_made
   has curl || packages+=(curl)
   # Both the archives and the crates that the service is built from come over HTTPS.
   [[ -n $FROM && -n $SERVICE_BINARY ]] || [[ -e /etc/ssl/certs/ca-certificates.crt || -e /etc/pki/tls/cert.pem ]] || packages+=(ca-certificates)
   has unzip || has python3 || ! is_missing alloy || packages+=(unzip)
   if [[ -z $SERVICE_BINARY ]] && ! find_rust; then
-    package=$(package_with_rust)
+    # To look for it would fetch the lists of packages.
+    if [[ -n $DRY_RUN ]]; then package="a Rust of $(needed_rust) or newer"; else package=$(package_with_rust); fi
     [[ -n $package ]] || no_rust
     packages+=("$package")
   fi
@@ -18,11 +20,12 @@ tools() {
     ! has apt-get || packages+=(libc6-dev)
   fi
   ((${#packages[@]} == 0)) || install_packages "${packages[@]}"
-  [[ -n $SERVICE_BINARY ]] || find_rust || no_rust
+  [[ -n $SERVICE_BINARY || -n $DRY_RUN ]] || find_rust || no_rust
 }
 
 install_packages() {
   say "    from the distribution: $*"
+  [[ -z $DRY_RUN ]] || return 0
   if has apt-get; then
     # What is there may be in use: a package that is in the way is named, and stays.
     apt_get install --no-install-recommends --no-remove "$@"
@@ -33,6 +36,7 @@ install_packages() {
   fi || die "these could not be installed: $*" \
     "install them by hand (the lines above say why it failed), or use --from and --service-binary on a host without network"
   PACKAGES+=("$@")
+  printf '%s\n' "$@" >>"$STATE/packages"
 }
 
 # Waits for a busy lock as long as an unattended upgrade may take, and asks nothing.
@@ -72,7 +76,7 @@ as_builder() {
   local user run
   user=$(builder)
   run=(env -i LC_ALL=C HOME="$(home_of_builder)" PATH="${RUST:+$RUST:}$PATH" ${http_proxy:+http_proxy="$http_proxy"}
-    ${https_proxy:+https_proxy="$https_proxy"} "$@")
+    ${https_proxy:+https_proxy="$https_proxy"} ${no_proxy:+no_proxy="$no_proxy"} "$@")
   if [[ $user == "$(id -un)" ]]; then "${run[@]}"; else runuser -u "$user" -- "${run[@]}"; fi
 }
 

@@ -87,11 +87,25 @@ keeps_what_a_person_changed() {
   contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.time":"6d"'
 }
 
-lays_news_beside_an_edit() {
+names_news_beside_an_edit() {
+  local edited=/etc/metrics-stack/prometheus/retention.env difference
   vm sh -c "echo '# news' >>$CHECKOUT/etc/prometheus/retention.env"
-  install
-  contains "$(vm cat /etc/metrics-stack/prometheus/retention.env)" 6d
-  contains "$(vm cat /etc/metrics-stack/prometheus/retention.env.new)" '# news'
+  keep install install
+  contains "$(vm cat "$edited")" 6d
+  difference=$(sed -n "s,.*kept as it is: $edited.*: \(diff .*\),\1,p" "$NOTES/install")
+  contains "$(vm sh -c "$difference" || :)" '> # news'
+}
+
+deleted_file_stays_away() {
+  local deleted=/etc/metrics-stack/targets.d/example.yml.disabled before
+  before=$(invocations)
+  vm rm "$deleted"
+  keep install install
+  vm test ! -e "$deleted"
+  equal "invocations" "$(invocations)" "$before"
+  vm sh -c "$(sed -n "s,.*stays deleted: $deleted.*: \(cp .*\),\1,p" "$NOTES/install")"
+  vm test -e "$deleted"
+  lacks "$(install)" "stays deleted"
 }
 
 grafana_password_is_a_persons() {
@@ -126,7 +140,7 @@ uninstall_keeps_data() {
   contains "$(<"$NOTES/uninstall")" "kept: data in /var/lib/metrics-stack"
   contains "$(<"$NOTES/uninstall")" "kept: configuration in /etc/metrics-stack"
   for port in "${PORTS[@]}"; do lacks "$(listening)" "127.0.0.1:$port"; done
-  equal "programs and unit files" "$(vm find /opt /etc/systemd/system -name '*metrics-*' ! -name '*.d')" ""
+  equal "programs and unit files" "$(vm find /opt/metrics-stack/trees /etc/systemd/system -name '*metrics-*' ! -name '*.d' 2>/dev/null || :)" ""
   contains "$(vm cat /etc/metrics-stack/prometheus/retention.env)" 6d
 }
 
@@ -151,7 +165,8 @@ test "an application is taken in by a file, and let go" takes_in_another_applica
 test "the target stops and starts all" target_acts_on_all
 test "the target restarts all, ten times" target_restarts_all
 test "a person's drop-in and edited configuration stay" keeps_what_a_person_changed
-test "what is shipped anew lies beside an edited file" lays_news_beside_an_edit
+test "what is shipped anew beside an edited file is named" names_news_beside_an_edit
+test "a shipped file that a person deletes stays away until they put it back" deleted_file_stays_away
 test "a Grafana password changed by hand" grafana_password_is_a_persons
 test "Debian's own Prometheus comes and goes beside it" lives_beside_debians_prometheus
 test "uninstall keeps data and edited configuration" uninstall_keeps_data

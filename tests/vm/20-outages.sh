@@ -17,13 +17,6 @@ outage_loses_no_sample() {
 
 # Samples come each 15 s; where one is missing there are 30.
 has_no_gap() { local gap && gap=$(longest_gap "$@") && ((gap > 0 && gap < 25)); }
-# longest_gap START END: between neighbouring samples from before START to after END, or 0 as long as they are not all there.
-longest_gap() {
-  samples_of 'up{job="metrics_service"}[10m]' | awk -v start="$1" -v end="$2" '
-    last && $1 - last > longest { longest = $1 - last }
-    { if (!last) first = $1; last = $1 }
-    END { print (first <= start && last >= end) ? longest : 0 }'
-}
 
 survives_a_reboot() {
   local first

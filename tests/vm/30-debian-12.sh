@@ -5,7 +5,7 @@
 . "$VM_DIR/lib/stack.sh"
 
 purges_twice() {
-  contains "$(uninstall --purge)" "==> remove"
+  contains "$(uninstall --purge)" "==> purge"
   same_traces "$1"
 }
 

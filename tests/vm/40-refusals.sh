@@ -63,7 +63,7 @@ archive_is_another() {
 network_is_missing() {
   refuses 1 "could not be had from any of its URLs" vm "$CHECKOUT/install.sh" --service-binary "$SERVICE"
   contains "$(<"$NOTES/refusal")" "--download DIR elsewhere and --from DIR here"
-  contains "$(<"$NOTES/refusal")" "everything is back as it was"
+  contains "$(<"$NOTES/refusal")" "nothing has been changed"
 }
 
 configuration_is_wrong() {
@@ -99,4 +99,4 @@ test "an archive with another checksum" archive_is_another
 test "no network" network_is_missing
 test "a configuration that Alloy refuses" configuration_is_wrong
 test "a service that does not start: its journal, and all is back" service_does_not_start
-test "a purge where nothing is" refuses 0 "==> remove" vm "$CHECKOUT/uninstall.sh" --purge
+test "a purge where nothing is" refuses 0 "==> purge" vm "$CHECKOUT/uninstall.sh" --purge

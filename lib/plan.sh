@@ -1,0 +1,73 @@
+# What has to change for the host to agree with a release, told without changing anything.
+#
+# A release is a folder below $RELEASES: etc/ and systemd/ as they are shipped, and a symlink to the tree of each component. All
+# that lies there counts as shipped, so that a file on the host is ours, to be replaced or removed, if it has the bytes that
+# any release on the disk has at its path. Whatever else is there is a person's, and stays.
+#
+#   $OPT/current    the release that was active as a whole last
+#   $OPT/open       the one that is being activated, also when that was cut off
+#
+# An uninstall leaves the releases, which are small: they tell edited files from ours, and which trees have run on the data.
+# shellcheck shell=bash disable=SC2034  # lib/activate.sh uses the names
+
+# An uninstall activates this one, which has nothing.
+readonly NOTHING=$RELEASES/nothing
+
+# In the order in which they are moved: samples first find who stores them, then who sends them.
+readonly PARTS=(stack prometheus metrics-service alloy alloy-ui grafana)
+
+# part_of PATH: what is stopped and started for a change of that file.
+part_of() {
+  case $1 in
+  etc/prometheus/* | systemd/metrics-prometheus.*) echo prometheus ;;
+  etc/alloy/* | systemd/metrics-alloy.*) echo alloy ;;
+  etc/grafana/* | systemd/metrics-grafana.*) echo grafana ;;
+  systemd/metrics-alloy-ui.*) echo alloy-ui ;;
+  systemd/metrics-service.*) echo metrics-service ;;
+  *) echo stack ;;
+  esac
+}
+
+# live PATH: where a release's file is on the host.
+live() { case $1 in systemd/*) echo "$UNIT_DIR/${1#systemd/}" ;; *) echo "$ETC/${1#etc/}" ;; esac; }
+is_there() { [[ -e $1 || -L $1 ]]; }
+
+# shipped RELEASE...: the paths of their files. A release that does not exist has none.
+shipped() {
+  local release
+  for release; do (cd "$release" && find etc systemd -type f) 2>/dev/null || :; done | sort -u
+}
+
+is_ours() {
+  local file release
+  file=$(live "$1")
+  [[ -f $file && ! -L $file ]] || return 1
+  for release in "$RELEASES"/*; do
+    ! cmp --silent "$release/$1" "$file" || return 0
+  done
+  return 1
+}
+
+# What should be there and is not was deleted by a person, who keeps it so, as dpkg does. What the open release does not have,
+# we may have taken away ourselves.
+is_deleted() { [[ -e $OPT/current/$1 && (! -L $OPT/open || -e $OPT/open/$1) ]]; }
+
+# plan RELEASE: lines `PART ACTION PATH`, where ACTION is put, drop or switch (to a tree), or, to be said and not done, keep
+# (edited by a person) or miss (deleted by one).
+plan() {
+  local path file part tree
+  while read -r path; do
+    file=$(live "$path") part=$(part_of "$path")
+    if [[ ! -e $1/$path ]]; then
+      ! is_ours "$path" || echo "$part drop $path"
+    elif ! is_there "$file"; then
+      if is_deleted "$path"; then echo "$part miss $path"; else echo "$part put $path"; fi
+    elif [[ -L $file ]] || ! cmp --silent "$1/$path" "$file"; then
+      if is_ours "$path"; then echo "$part put $path"; else echo "$part keep $path"; fi
+    fi
+  done < <(shipped "$1" "$RELEASES"/*)
+  for part in "${COMPONENTS[@]}"; do
+    tree=$(readlink "$1/$part") || :
+    [[ $(readlink "$OPT/$part") == "$tree" ]] || echo "$part switch $tree"
+  done
+}

@@ -1,0 +1,122 @@
+# Builds what is activated: a tree for each component, and a release that names them, with configuration and units as they are
+# shipped. Each is made under another name and renamed when all of it is there and on the disk: a name means complete.
+# shellcheck shell=bash
+
+# The release of this run, first in /run, so that nothing is written where nothing is new.
+readonly MADE=$RUN/release
+
+# release: leaves in NEW_RELEASE the folder to be activated.
+release() {
+  local component id
+  for component in "${ARCHIVED[@]}"; do
+    [[ -z ${ARCHIVE[$component]-} ]] || unpack "$component" "${ARCHIVE[$component]}"
+  done
+  [[ ! -d $SERVICE_NEW ]] || keep_tree "$SERVICE_NEW" metrics-service
+  compose
+  if [[ -n $DRY_RUN ]]; then NEW_RELEASE=$MADE && return; fi
+  check_configuration
+  id=$VERSION-$(content "$MADE")
+  NEW_RELEASE=$RELEASES/$id
+  if [[ ! -d $NEW_RELEASE || $(content "$NEW_RELEASE") != "${id##*-}" ]]; then
+    rm -rf "$RELEASES/.new"
+    mkdir -p "$RELEASES"
+    cp --archive "$MADE" "$RELEASES/.new"
+    [[ ! -d $NEW_RELEASE ]] || discard "$NEW_RELEASE"
+    keep "$RELEASES/.new" "$NEW_RELEASE"
+  fi
+}
+
+# keep NEW PATH: gives it its name when it is on the disk.
+keep() {
+  ! has restorecon || restorecon -R "$1"
+  sync --file-system "$1"
+  mv --no-target-directory "$1" "$2"
+  sync "${2%/*}"
+}
+
+# The sum of what is in a folder: files and where symlinks lead.
+content() { (cd "$1" && { find . -type f -exec sha256sum {} + && find . -type l -printf '%p %l\n'; } | sort | sha256sum | cut -c1-8); }
+
+# A tree has the listing of its files, by which a program that was deleted, or lost a bit, is noticed.
+listing() { find "$1" -mindepth 1 ! -name .listing \( -type d -printf '%P\n' -o -printf '%P %m %s %l\n' \) | sort | sha256sum; }
+is_whole() { [[ -e $1/.listing && $(<"$1/.listing") == "$(listing "$1")" ]]; }
+
+# keep_tree NEW COMPONENT
+keep_tree() {
+  local tree
+  tree=$(tree_of "$2")
+  listing "$1" >"$1/.listing"
+  if [[ -d $tree ]]; then
+    discard "$tree"
+    # What runs from the one that was not whole is started again.
+    mkdir -p "$MARKS"
+    mark "$2"
+  fi
+  keep "$1" "$tree"
+}
+
+unpack() {
+  local new=$TREES/.new
+  at_work "unpacking $1"
+  rm -rf "$new"
+  mkdir -p "$new/bin"
+  case $2 in
+  *.tar.gz) tar --extract --gzip --no-same-owner --no-same-permissions --strip-components=1 --directory "$new" --file "$2" ;;
+  *.zip) if has unzip; then unzip -q -o "$2" -d "$new"; else python3 -I -m zipfile -e "$2" "$new"; fi ;;
+  *) false ;;
+  esac || die "$2 could not be unpacked" "see the lines above; is there room on the disk?"
+  done_working
+  # Grafana's archive has its programs in bin/ already; SELinux gives what lies there the label that may be executed.
+  case $1 in
+  prometheus) mv "$new/prometheus" "$new/promtool" "$new/bin/" ;;
+  alloy) mv "$new/alloy-linux-$(architecture)" "$new/bin/alloy" && chmod 0755 "$new/bin/alloy" ;;
+  esac || die "$2 has not the files of $1" "is the line of $1 in $VERSIONS right?"
+  [[ -x $new/bin/$1 ]] || die "$2 has no program bin/$1" "is the line of $1 in $VERSIONS right?"
+  keep_tree "$new" "$1"
+}
+
+# compose: the release as it would be, from copies that nobody can change meanwhile.
+compose() {
+  local path component
+  rm -rf "$MADE"
+  while IFS= read -r path; do
+    install -D -m 0644 "$ROOT/$path" "$MADE/$path"
+  done < <(checkout_files)
+  for component in "${COMPONENTS[@]}"; do ln -s "$(tree_of "$component")" "$MADE/$component"; done
+}
+
+# What git knows of, so that nothing is installed that only lies about in a clone. Where there is no git, all that is there.
+checkout_files() {
+  { as_builder git -C "$ROOT" ls-files etc systemd 2>/dev/null | grep . || (cd "$ROOT" && find etc systemd -type f); } | grep -v '^etc/versions.conf$'
+}
+
+# What only checks needs none of root's rights.
+as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs "$@"; }
+
+# The configuration as it will be, a person's edits in it, judged by the programs themselves.
+check_configuration() {
+  local action path output rules stage=$RUN/stage
+  rm -rf "$stage"
+  mkdir -m 0700 "$stage"
+  # Symlinks that lead nowhere stay such.
+  [[ ! -d $ETC ]] || (cd "$ETC" && find -L . -type f -exec cp --dereference --parents --target-directory="$stage" {} + &&
+    find -L . -type l -exec cp --no-dereference --parents --target-directory="$stage" {} +)
+  while read -r _ action path; do
+    case $action:$path in
+    put:etc/*) install -D -m 0644 "$MADE/$path" "$stage/${path#etc/}" ;;
+    drop:etc/*) rm -f "$stage/${path#etc/}" ;;
+    esac
+  done < <(plan "$MADE")
+  chown --no-dereference -R 65534:65534 "$stage"
+  # The syntax only, as a credential that systemd hands over is not there yet.
+  output=$(as_nobody "$(tree_of prometheus)/bin/promtool" check config --syntax-only "$stage/prometheus/prometheus.yml" 2>&1) ||
+    refuse_configuration Prometheus "$output"
+  mapfile -t rules < <(find "$stage/prometheus/rules" -name '*.yml' 2>/dev/null)
+  ((${#rules[@]} == 0)) || output=$(as_nobody "$(tree_of prometheus)/bin/promtool" check rules "${rules[@]}" 2>&1) ||
+    refuse_configuration Prometheus "$output"
+  output=$(as_nobody "$(tree_of alloy)/bin/alloy" validate "$stage/alloy" 2>&1) ||
+    refuse_configuration Alloy "$output"
+  rm -rf "$stage"
+}
+
+refuse_configuration() { die "$1 refuses its configuration: ${2//"$RUN/stage"/"$ETC"}" "correct that file; what is shipped is in $ROOT/etc"; }
