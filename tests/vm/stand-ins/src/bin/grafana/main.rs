@@ -64,7 +64,7 @@ fn settings(args: &[String]) -> Result<(PathBuf, Ini, Users), String> {
     let data = ini.path("data", "data");
     std::fs::create_dir_all(&data).map_err(|e| format!("{}: {e}", data.display()))?;
     let first = ini.get("security", "admin_password", "admin");
-    let users = Users::open(data.join("password-of-the-stand-in"), ini.get("security", "admin_user", "admin"), &first)?;
+    let users = Users::open(data.join("grafana.db"), ini.get("security", "admin_user", "admin"), &first)?;
     Ok((home, ini, users))
 }
 

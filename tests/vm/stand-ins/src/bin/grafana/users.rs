@@ -1,7 +1,8 @@
 //! One user, the administrator, with a password that outlives a restart, and Grafana's lock on guessing: after five wrong
 //! logins in five minutes even the right one is refused.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const WRONG_LOGINS: usize = 5;
@@ -17,7 +18,7 @@ impl Users {
     /// `first`: the password that holds until somebody sets another.
     pub fn open(file: PathBuf, name: String, first: &str) -> Result<Self, String> {
         if !file.exists() {
-            std::fs::write(&file, first).map_err(|e| format!("{}: {e}", file.display()))?;
+            write(&file, first)?;
         }
         Ok(Users { file, name, wrong: Vec::new() })
     }
@@ -42,8 +43,18 @@ impl Users {
     }
 
     pub fn set_password(&self, new: &str) -> Result<(), String> {
-        std::fs::write(&self.file, new).map_err(|e| format!("{}: {e}", self.file.display()))
+        write(&self.file, new)
     }
+}
+
+/// A database has on the disk what it has taken.
+fn write(file: &Path, text: &str) -> Result<(), String> {
+    let write = || {
+        let mut file = std::fs::File::create(file)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|e: std::io::Error| format!("{}: {e}", file.display()))
 }
 
 fn base64(text: &str) -> Option<String> {

@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# From one release to the next and back, on a host that people have made theirs.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib/scenario.sh"
+. "$VM_DIR/lib/stack.sh"
+. "$VM_DIR/lib/releases.sh"
+. "$VM_DIR/lib/cuts.sh"
+
+# Edits, a deletion, a file of their own, a drop-in, a unit switched off, a password.
+make_it_theirs() {
+  vm sed -i 's/15d/6d/' /etc/metrics-stack/prometheus/retention.env
+  vm sed -i 's/^Description=.*/Description=Mine/' /etc/systemd/system/metrics-alloy-ui.service
+  vm rm /etc/metrics-stack/targets.d/example.yml.disabled
+  vm sh -c 'echo "groups: []" >/etc/metrics-stack/prometheus/rules/mine.yml'
+  vm mkdir -p /etc/systemd/system/metrics-grafana.service.d /opt/metrics-stack/mine
+  vm sh -c "printf '[Service]\nNice=5\n' >/etc/systemd/system/metrics-grafana.service.d/mine.conf"
+  vm ln -s /nowhere /etc/metrics-stack/targets.d/mine.yml
+  vm systemctl --quiet disable --now metrics-alloy-ui.socket metrics-alloy-ui.service
+  vm systemctl daemon-reload
+  get 3001/api/user/password --user admin:admin --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
+  vm systemctl restart metrics-prometheus metrics-grafana
+  eventually 30 verify --quick
+}
+is_theirs() {
+  contains "$(vm cat /etc/metrics-stack/prometheus/retention.env)" 6d
+  contains "$(vm cat /etc/systemd/system/metrics-alloy-ui.service)" Description=Mine
+  vm test ! -e /etc/metrics-stack/targets.d/example.yml.disabled
+  vm test -e /etc/metrics-stack/prometheus/rules/mine.yml -a -d /opt/metrics-stack/mine -a -L /etc/metrics-stack/targets.d/mine.yml
+  equal "Nice of Grafana" "$(vm systemctl show --property Nice --value metrics-grafana)" 5
+  equal "Alloy's UI" "$(vm systemctl is-active metrics-alloy-ui.service || :) $(vm systemctl is-enabled metrics-alloy-ui.socket || :)" "inactive disabled"
+  get 3001/api/org --user "admin:a long one" >/dev/null
+}
+
+# The next checkout has another rule, no host dashboard any more, and a unit that this one has not.
+change_next() {
+  vm sh -c "echo '# news' >>$NEXT/etc/prometheus/rules/host.yml"
+  vm rm "$NEXT/etc/grafana/dashboards/host.json"
+  vm sh -c "printf '[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=metrics-stack.target\n' >$NEXT/systemd/metrics-extra.service"
+  vm sed -i 's/PARTS=(stack/& extra/; s|^  \*) echo stack ;;|  systemd/metrics-extra.*) echo extra ;;\n&|' "$NEXT/lib/plan.sh"
+}
+
+dry_run_changes_nothing() {
+  traces >"$NOTES/before-dry"
+  keep dry install_next --dry-run
+  same_traces "$NOTES/before-dry"
+  contains "$(<"$NOTES/dry")" "would fetch and unpack grafana 99.0.0"
+  contains "$(<"$NOTES/dry")" "would write /etc/metrics-stack/prometheus/rules/host.yml"
+  contains "$(<"$NOTES/dry")" "would remove /etc/metrics-stack/grafana/dashboards/host.json"
+  contains "$(<"$NOTES/dry")" "would write /etc/systemd/system/metrics-extra.service"
+  contains "$(<"$NOTES/dry")" "would stop and start: metrics-prometheus.service"
+  lacks "$(<"$NOTES/dry")" retention.env:
+}
+
+# While eight clients ask the service for something, and Alloy scrapes it.
+upgrade_loses_nothing() {
+  local load start end
+  start=$(vm date +%s)
+  vm rm -f /tmp/stop
+  vm "$HELPERS/load" 127.0.0.1:8000 / /tmp/stop >"$NOTES/load" 2>&1 &
+  load=$!
+  keep upgrade install_next
+  vm touch /tmp/stop
+  wait "$load"
+  contains "$(<"$NOTES/load")" " answered, 0 failed"
+  contains "$(<"$NOTES/upgrade")" ", 0 ✗"
+  end=$(vm date +%s)
+  # A scrape that falls into Alloy's own restart is not made; all that are made arrive.
+  eventually 60 no_gap_beyond 31 "$start" "$end"
+  measured "$(<"$NOTES/load"), longest gap $(longest_gap "$start" "$end") s"
+  is_theirs
+  runs_from_its_trees
+}
+no_gap_beyond() { local gap && gap=$(longest_gap "$2" "$3") && ((gap > 0 && gap < $1)); }
+
+only_the_new_is_there() {
+  equal "releases" "$(vm ls /opt/metrics-stack/releases | cut -d- -f1)" 99.0.0
+  equal "trees" "$(vm ls /opt/metrics-stack/trees | sed 's/-[0-9a-f]*$//' | tr '\n' ' ')" "alloy-99.0.0 grafana-99.0.0 metrics-service-0.1.0 prometheus-99.0.0 "
+  vm test ! -e /etc/metrics-stack/grafana/dashboards/host.json
+  equal "the unit that is new" "$(vm systemctl is-active metrics-extra) $(vm systemctl is-enabled metrics-extra)" "active enabled"
+  lacks "$(vm find /etc/metrics-stack /etc/systemd/system)" .metrics-stack
+}
+
+moves_only_what_changed() {
+  local before
+  before=$(invocations)
+  vm sh -c "echo '# more' >>$NEXT/etc/prometheus/rules/host.yml"
+  goes_on "${INSTALL_NEXT[@]}"
+  equal "units that were started again" "$(comm -13 <(echo "$before") <(invocations) | grep -o 'Id=[a-z.-]*')" Id=metrics-prometheus.service
+}
+
+older_is_refused() {
+  refuses 1 "prometheus 99.0.0 has run on the data here" vm "${INSTALL[@]}"
+  contains "$(<"$NOTES/refusal")" "grafana 99.0.0 has run on the data here"
+  contains "$(<"$NOTES/refusal")" --allow-downgrade
+}
+
+goes_back_when_allowed() {
+  goes_on "${INSTALL[@]}" --allow-downgrade
+  equal "what is left of the extra unit" "$(vm systemctl is-active metrics-extra || :)$(vm find /etc/systemd -name '*metrics-extra*')" inactive
+  is_theirs
+  runs_from_its_trees
+  # From now on that is what has run.
+  keep install install
+  contains "$(<"$NOTES/install")" "nothing had to be changed"
+}
+
+# A new Grafana that changes its database and then does not start: all is as it was, and so is the database.
+broken_grafana_is_taken_back() {
+  local before status=0
+  before=$(state) 
+  vm sh -c "cd $NEXT_ARCHIVES && mkdir g && tar xf grafana-*.gz -C g && cd g/* && mv bin/grafana bin/real && cat >bin/grafana && chmod 755 bin/grafana && cd .. &&
+    tar c * | gzip -1 >\$(echo ../grafana-*.gz) && cd .. && rm -r g && sed -i \"/^grafana/s/[0-9a-f]\{64\}/\$(sha256sum grafana-*.gz | cut -d' ' -f1)/\" versions.conf" <<'END'
+#!/bin/sh
+echo migrated >/var/lib/metrics-stack/grafana/grafana.db
+echo no luck with this database >&2
+exit 3
+END
+  keep upgrade install_next || status=$?
+  equal "exit status" "$status" 1
+  contains "$(<"$NOTES/upgrade")" "| no luck with this database"
+  contains "$(<"$NOTES/upgrade")" "error: metrics-grafana.service does not get ready"
+  contains "$(<"$NOTES/upgrade")" "everything is back as it was"
+  contains "$(<"$NOTES/upgrade")" "the whole output of this run: /var/log/metrics-stack/"
+  equal "the host" "$(state)" "$before"
+  is_theirs
+  runs_from_its_trees
+  equal "copies of the database" "$(vm find /var/lib/private/metrics-stack/grafana -name 'database*')" ""
+  verify --quick
+}
+
+uninstall_leaves_what_is_theirs() {
+  keep uninstall uninstall
+  equal "what is left in /etc" "$(vm find /etc/metrics-stack /etc/systemd/system -name 'metrics-*' -o -path '/etc/metrics-stack/*' ! -type d | sort | tr '\n' ' ')" \
+    "/etc/metrics-stack /etc/metrics-stack/prometheus/retention.env /etc/metrics-stack/prometheus/rules/mine.yml /etc/metrics-stack/targets.d/mine.yml /etc/systemd/system/metrics-alloy-ui.service /etc/systemd/system/metrics-grafana.service.d "
+  equal "what is left in /opt" "$(vm find /opt/metrics-stack -maxdepth 1 | sort | tr '\n' ' ')" "/opt/metrics-stack /opt/metrics-stack/mine /opt/metrics-stack/releases "
+  equal "units that run" "$(vm systemctl list-units --no-legend 'metrics-*')" ""
+}
+
+# Older data is still that of a newer version, and an edited unit that was kept is ours.
+comes_back() {
+  goes_on "${INSTALL[@]}"
+  verify --quick
+  contains "$(vm cat /etc/metrics-stack/prometheus/retention.env)" 6d
+  contains "$(vm cat /etc/systemd/system/metrics-alloy-ui.service)" Description=Mine
+  get 3001/api/org --user "admin:a long one" >/dev/null
+}
+
+boot trixie
+traces >"$NOTES/before"
+test "install" goes_on "${INSTALL[@]}"
+test "people make it theirs" make_it_theirs
+make_next
+change_next
+test "--dry-run tells what would change, and changes nothing" dry_run_changes_nothing
+test "an upgrade refuses no request and loses no sample, edit, deletion or choice" upgrade_loses_nothing
+test "after it the host has what the new release has, and nothing of the old one" only_the_new_is_there
+test "an upgrade of one file starts one unit anew" moves_only_what_changed
+test "an older version is refused by name" older_is_refused
+test "it is taken when that is allowed" goes_back_when_allowed
+test "a Grafana that does not start is taken back, with its database" broken_grafana_is_taken_back
+test "an uninstall leaves what is people's" uninstall_leaves_what_is_theirs
+test "an install goes on with it" comes_back
+vm rm -rf "$NEXT" "$NEXT_ARCHIVES" "$NEXT_SERVICE"
+test "a purge leaves no trace" purge_leaves_no_trace "$NOTES/before"

@@ -1,0 +1,86 @@
+# Runs that are cut off, and what the next one has to make of it; `converges` needs lib/releases.sh.
+# shellcheck shell=bash
+
+# begin COMMAND...: in a session of its own, as on a terminal; JOB is this host's process for it. Jobs of scripts would ignore Ctrl-C.
+begin() {
+  # Not by the job, before which somebody might look.
+  : >"$NOTES/cut"
+  vm env --default-signal=INT setsid "$@" >>"$NOTES/cut" 2>&1 &
+  JOB=$!
+}
+child_of() { tr -d ' ' <"/proc/$1/task/$1/children" 2>/dev/null; }
+# send SIGNAL [all]: to the run, or to all that it has started, too. The run is the child of nsenter.
+send() {
+  local run
+  run=$(child_of "$(child_of "$JOB")") || return 0
+  kill -s "$1" -- "${2:+-}$run" 2>/dev/null || :
+}
+announced() { grep -q -x -e "$1" "$NOTES/cut" || is_gone "$JOB"; }
+# What is left of a run holds the lock, too.
+has_ended() { vm sh -c '[ ! -e /run/metrics-stack/lock ] || flock --nonblock /run/metrics-stack/lock true'; }
+
+# wait_until WHEN: a line that is announced, or seconds.
+wait_until() {
+  case $1 in
+  [0-9]*) sleep "$1" ;;
+  *) eventually 60 announced "$1" ;;
+  esac
+}
+
+# cut_off WHEN SIGNAL COMMAND...
+cut_off() {
+  begin "${@:3}"
+  wait_until "$1"
+  if [[ $2 == KILL ]] && ((RANDOM % 2)); then send KILL; else send "$2" all; fi
+  wait "$JOB" || :
+  eventually 30 has_ended
+}
+
+# goes_on COMMAND...: the run up to its verification, which other tests do.
+goes_on() {
+  begin "$@"
+  eventually 60 announced "==> verify"
+  cat "$NOTES/cut"
+  contains "$(<"$NOTES/cut")" "==> verify"
+  send TERM all
+  wait "$JOB" || :
+  eventually 30 has_ended
+}
+
+# What a person has made of the host.
+mine() {
+  vm sh -c 'sed -i s/15d/6d/ /etc/metrics-stack/prometheus/retention.env && echo "groups: []" >/etc/metrics-stack/prometheus/rules/mine.yml &&
+    rm /etc/metrics-stack/targets.d/example.yml.disabled'
+  vm systemctl --quiet disable --now metrics-alloy-ui.socket metrics-alloy-ui.service
+  get 3001/api/user/password --user admin:admin --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
+}
+is_mine() {
+  contains "$(vm cat /etc/metrics-stack/prometheus/retention.env)" 6d
+  vm test -e /etc/metrics-stack/prometheus/rules/mine.yml -a ! -e /etc/metrics-stack/targets.d/example.yml.disabled
+  equal "Alloy's UI" "$(vm systemctl is-enabled metrics-alloy-ui.socket || :)" disabled
+  get 3001/api/org --user "admin:a long one" >/dev/null
+}
+
+# switch_to this|next: leaves in SWITCH the command.
+switch_to() { if [[ $1 == next ]]; then SWITCH=("${INSTALL_NEXT[@]}" --allow-downgrade); else SWITCH=("${INSTALL[@]}" --allow-downgrade); fi; }
+other() { if [[ $1 == next ]]; then echo this; else echo next; fi; }
+
+# The host of each release as it is when nothing is cut.
+learn() {
+  local release
+  for release in next this; do
+    switch_to "$release"
+    goes_on "${SWITCH[@]}"
+    state >"$NOTES/state-$release"
+  done
+}
+
+# converges this|next: and then all is as if nothing had been cut.
+converges() {
+  switch_to "$1"
+  goes_on "${SWITCH[@]}"
+  state | diff "$NOTES/state-$1" - || { echo "< it should be, > it is" && return 1; }
+  is_mine
+  runs_from_its_trees
+  equal "what is half done" "$(vm sh -c 'ls /run/metrics-stack/marks; ls /opt/metrics-stack/open 2>/dev/null' || :)" ""
+}
