@@ -3,6 +3,7 @@
 #
 #   tests/vm/run.sh              every scenario
 #   tests/vm/run.sh NAME...      some of them, e.g. everyday; --list names them
+#   tests/vm/run.sh --all ...    with a hundred instants of a cut in place of a few, which takes an hour
 #   tests/vm/run.sh --promtool   only fetches the promtool that the tests use, and prints where it is
 #
 # ARCHIVES=DIR takes the archives of a folder and its versions.conf instead of stand-ins for Alloy and Grafana.
@@ -20,6 +21,7 @@ set -euo pipefail
 readonly AT_ONCE=2
 
 main() {
+  if [[ ${1-} == --all ]]; then export ALL=1 && shift; fi
   local names=("$@") name status=0
   case ${1-} in
   --list) scenarios && exit ;;

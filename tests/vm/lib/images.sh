@@ -3,11 +3,12 @@
 
 # NAME: SUITE PACKAGE...; `bare` has nothing that install.sh may need.
 declare -A IMAGES=(
-  [trixie]='trixie ca-certificates curl unzip'
+  [trixie]='trixie ca-certificates curl unzip iproute2'
   [bookworm]='bookworm ca-certificates curl unzip'
   [bare]='trixie'
   [bare-bookworm]='bookworm'
 )
+[[ -z ${ALL-} ]] || IMAGES[forky]='forky ca-certificates curl unzip iproute2'
 
 # image NAME: its folder.
 image() {

@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Installs, upgrades and uninstalls that are cut off, and what the next run makes of it: it goes on, forward, and loses nothing.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib/scenario.sh"
+. "$VM_DIR/lib/stack.sh"
+. "$VM_DIR/lib/releases.sh"
+. "$VM_DIR/lib/cuts.sh"
+
+# Seconds in which a switch between the two releases is over, and what is tried: few instants, or with --all many.
+readonly SPAN=7
+KILLS=2 STRIDE=500 STEPS=("==> release" "    prometheus" "    grafana") UNINSTALLS=("    prometheus" 0.8) FIRST_STEPS=("    prometheus")
+if [[ -n ${ALL-} ]]; then
+  KILLS=100 STRIDE=25 STEPS=("==> preflight" "==> fetch" "==> release" "==> activate" "    prometheus" "    metrics-service" "    alloy" "    grafana")
+  UNINSTALLS=("    stack" "    prometheus" "    metrics-service" "    alloy" "    grafana" 0.3 0.6 0.9 1.2 1.5) FIRST_STEPS=("${STEPS[@]}")
+fi
+
+# Each time from one release to the other, cut, and then to either.
+at_each_step() {
+  local step from=this to count=0
+  for step in "${STEPS[@]}"; do
+    echo "cut at: $step"
+    switch_to "$(other "$from")"
+    cut_off "$step" KILL "${SWITCH[@]}"
+    if ((count++ % 2)); then to=$from; else to=$(other "$from"); fi
+    converges "$to"
+    from=$to
+  done
+  measured "$count of $count"
+}
+
+at_random_instants() {
+  local i when from to
+  from=$(if [[ $(vm readlink /opt/metrics-stack/current) == *99.0.0* ]]; then echo next; else echo this; fi)
+  for ((i = 0; i < KILLS; i++)); do
+    when=$((RANDOM % SPAN)).$((RANDOM % 10))
+    echo "cut after $when s"
+    switch_to "$(other "$from")"
+    cut_off "$when" KILL "${SWITCH[@]}"
+    if ((RANDOM % 2)); then to=$from; else to=$(other "$from"); fi
+    converges "$to"
+    from=$to
+  done
+  measured "$i of $i"
+}
+
+# Before each so manieth command of `activate`, up to its last; then again to this release, to the other, to this, …
+at_commands() {
+  local command from to count=0
+  from=$(if [[ $(vm readlink /opt/metrics-stack/current) == *99.0.0* ]]; then echo next; else echo this; fi)
+  for ((command = 0; ; command += STRIDE)); do
+    switch_to "$(other "$from")"
+    # shellcheck disable=SC2016  # for the shell in there
+    begin env METRICS_STACK_ENV=clean LC_ALL=C HOME=/root COMMAND="$command" /bin/bash -c 'set -o functrace
+      trap "[[ \${STEP-} != activate ]] || ((COMMAND-- != 0)) || kill -KILL \$\$" DEBUG
+      . "$0"' "${SWITCH[@]}"
+    eventually 60 announced "==> verify"
+    if grep -q "==> verify" "$NOTES/cut"; then break; fi
+    wait "$JOB" || :
+    eventually 30 has_ended
+    echo "cut before command $command, after: $(tail -n 1 "$NOTES/cut")"
+    if ((count++ % 2)); then to=$from; else to=$(other "$from"); fi
+    converges "$to"
+    from=$to
+  done
+  send TERM all
+  wait "$JOB" || :
+  measured "$count of $count, each $STRIDE of $command commands"
+}
+
+# Ctrl-C, and a terminal that is closed: the way back is taken at once.
+signal_goes_back() {
+  converges this
+  cut_off "    alloy" "$1" "${INSTALL_NEXT[@]}"
+  cat "$NOTES/cut"
+  contains "$(<"$NOTES/cut")" "everything is back as it was"
+  state | diff "$NOTES/state-this" -
+  is_mine
+  runs_from_its_trees
+}
+
+# Whoever reads the output may go away, and the run goes on.
+reader_goes_away() {
+  vm sh -c "$(printf '%q ' "${INSTALL_NEXT[@]}") | head -n 2"
+  eventually 60 has_ended
+  state | diff "$NOTES/state-next" -
+  contains "$(vm sh -c 'cat /var/log/metrics-stack/*.log | tail -n 15')" "metrics-stack 99.0.0 runs on this host"
+}
+
+second_is_told() {
+  begin "${INSTALL[@]}" --allow-downgrade
+  eventually 30 announced "==> preflight"
+  keep second vm "${INSTALL_NEXT[@]}" && return 1
+  contains "$(<"$NOTES/second")" "another install.sh or uninstall.sh is running"
+  equal "who may open the lock" "$(vm stat --format '%U %a' /run/metrics-stack/lock)" "root 600"
+  wait
+  state | diff "$NOTES/state-this" -
+}
+
+# A half uninstall, then an install; and a half uninstall, then another.
+uninstall_is_cut() {
+  local when
+  for when in "${UNINSTALLS[@]}"; do
+    echo "cut at: $when"
+    cut_off "$when" KILL "$CHECKOUT/uninstall.sh"
+    goes_on "${INSTALL[@]}"
+    verify --quick
+    contains "$(vm cat /etc/metrics-stack/prometheus/retention.env)" 6d
+    get 3001/api/org --user "admin:a long one" >/dev/null
+  done
+  cut_off "    alloy" KILL "$CHECKOUT/uninstall.sh"
+  keep uninstall uninstall
+  equal "what is left" "$(vm find /opt/metrics-stack/trees /etc/systemd/system/metrics-* /etc/metrics-stack -type f 2>/dev/null | sort | tr '\n' ' ')" \
+    "/etc/metrics-stack/prometheus/retention.env /etc/metrics-stack/prometheus/rules/mine.yml "
+  vm test -e /var/lib/private/metrics-stack/grafana/grafana.db
+}
+
+# On a host where nothing was: a purge after a cut leaves no trace, and an uninstall keeps what the stack has stored meanwhile.
+first_install_is_cut() {
+  local step
+  purge_leaves_no_trace "$NOTES/before"
+  for step in "${FIRST_STEPS[@]}"; do
+    echo "cut at: $step"
+    cut_off "$step" KILL "${INSTALL[@]}"
+    keep purge uninstall --purge
+    same_traces "$NOTES/before"
+  done
+  cut_off "    grafana" KILL "${INSTALL[@]}"
+  vm sh -c 'echo precious >/var/lib/private/metrics-stack/prometheus/precious'
+  keep uninstall uninstall
+  vm test -e /var/lib/private/metrics-stack/prometheus/precious
+  goes_on "${INSTALL[@]}"
+  verify --quick
+  vm test -e /var/lib/private/metrics-stack/prometheus/precious
+}
+
+boot trixie
+make_next
+vm sh -c "echo '# news' >>$NEXT/etc/prometheus/rules/host.yml && rm $NEXT/etc/grafana/dashboards/host.json && echo '# news' >>$NEXT/systemd/metrics-service.socket"
+traces >"$NOTES/before"
+test "install" goes_on "${INSTALL[@]}"
+mine >/dev/null
+test "two releases, one after the other" learn
+test "SIGKILL at each step that is announced" at_each_step
+test "SIGKILL before a command" at_commands
+test "SIGKILL at random instants" at_random_instants
+test "Ctrl-C goes back" signal_goes_back INT
+test "a closed terminal goes back" signal_goes_back HUP
+test "a reader that goes away" reader_goes_away
+test "a second installer at the same time" second_is_told
+test "an uninstall that is cut" uninstall_is_cut
+test "a first install that is cut" first_install_is_cut
+test "a purge leaves no trace" purge_leaves_no_trace "$NOTES/before"

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# The power fails: /opt, /etc and /var lie on ext4, and what had reached their disks at an instant is what the machine starts with.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib/scenario.sh"
+. "$VM_DIR/lib/stack.sh"
+. "$VM_DIR/lib/releases.sh"
+. "$VM_DIR/lib/cuts.sh"
+
+readonly FOLDERS=(opt etc var)
+
+# A disk that writes back late, on its own, as a busy one does: what is not synced is lost.
+attach() { for folder in "${FOLDERS[@]}"; do mount -o loop,commit=300 "$NOTES/$folder.img" "$NOTES/mnt/$folder"; done; }
+
+boot_from_disks() {
+  local folder
+  NSPAWN=(--machine=vm-power --private-network)
+  lay_disk trixie
+  for folder in "${FOLDERS[@]}"; do
+    truncate --size 4G "$NOTES/$folder.img"
+    mkfs.ext4 -q "$NOTES/$folder.img"
+    mkdir -p "$NOTES/mnt/$folder"
+    NSPAWN+=(--bind="$NOTES/mnt/$folder:/$folder")
+  done
+  attach
+  for folder in "${FOLDERS[@]}"; do cp -a "$DISK/root/$folder/." "$NOTES/mnt/$folder"; done
+  power_on
+}
+
+# power_fails: the installer stands still while the disks are copied, as they would be at one instant.
+power_fails() {
+  local folder
+  send STOP all
+  for folder in "${FOLDERS[@]}"; do cp --sparse=always "$NOTES/$folder.img" "$NOTES/$folder.copy"; done
+  # nsenter stands still with the run, and has to bury it.
+  kill -s CONT "$(child_of "$JOB")" 2>/dev/null || :
+  power_off
+  wait "$JOB" || :
+  for folder in "${FOLDERS[@]}"; do
+    umount "$NOTES/mnt/$folder"
+    mv "$NOTES/$folder.copy" "$NOTES/$folder.img"
+  done
+  attach
+  power_on
+}
+
+# fails_at INSTANT...: in a switch to the other release, and then either is switched to.
+fails_at() {
+  local when from=this to count=0
+  for when; do
+    echo "power fails at: $when"
+    switch_to "$(other "$from")"
+    begin "${SWITCH[@]}"
+    wait_until "$when"
+    power_fails
+    # What the machine does by itself: what was active goes on, or what is new.
+    eventually 60 get 9090/-/ready
+    if ((RANDOM % 2)); then to=$from; else to=$(other "$from"); fi
+    converges "$to"
+    from=$to
+    count=$((count + 1))
+  done
+  measured "$count of $count"
+}
+
+after_success() {
+  begin "${INSTALL[@]}"
+  eventually 60 announced "==> verify"
+  power_fails
+  eventually 60 verify --quick
+  keep install install
+  contains "$(<"$NOTES/install")" "nothing had to be changed"
+}
+
+in_an_uninstall() {
+  begin "$CHECKOUT/uninstall.sh"
+  wait_until "    alloy"
+  power_fails
+  goes_on "${INSTALL[@]}" --allow-downgrade
+  verify --quick
+  get 3001/api/org --user "admin:a long one" >/dev/null
+}
+
+# A start of the machine for each instant is dear: with --all alone.
+[[ -n ${ALL-} ]] || { say "power: not without --all" && exit 0; }
+readonly INSTANTS=("==> release" "==> activate" "    prometheus" "    metrics-service" "    alloy" "    grafana" "==> verify"
+  1 1.5 2 2.5 3 3.5 4 4.5 5 5.5 6 6.5)
+
+boot_from_disks
+make_next
+vm sh -c "echo '# news' >>$NEXT/etc/prometheus/rules/host.yml && rm $NEXT/etc/grafana/dashboards/host.json && echo '# news' >>$NEXT/systemd/metrics-service.socket"
+test "the moment a first install is active: it is, after the start" after_success
+mine >/dev/null
+# A person's editor does so.
+vm sync --file-system /etc /var
+test "two releases, one after the other" learn
+test "in a switch from one to the other" fails_at "${INSTANTS[@]}"
+test "in an uninstall" in_an_uninstall
