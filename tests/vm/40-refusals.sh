@@ -13,6 +13,21 @@ without_systemd() {
   contains "$(<"$NOTES/refusal")" tests/vm/try.sh
 }
 
+# What only others can boot here, told by those whom the script asks.
+system_is_another() {
+  # shellcheck disable=SC2016  # for the shell in there
+  vm sh -c 'printf "#!/bin/sh\n[ \"\$1\" != LONG_BIT ] || echo 32\n" >/usr/local/bin/getconf && chmod 755 /usr/local/bin/getconf'
+  refuses 1 "with programs of 32 bits" vm "${INSTALL[@]}"
+  contains "$(<"$NOTES/refusal")" "error: glibc is not there, Alloy needs 2.28"
+  contains "$(<"$NOTES/refusal")" "Alpine has musl instead"
+  vm rm /usr/local/bin/getconf
+  vm sh -c 'echo 5.15.0-microsoft-standard-WSL2 >/run/osrelease'
+  # shellcheck disable=SC2016  # for the shell in there
+  refuses 1 "systemd is not the init of this WSL" vm unshare --mount sh -c 'mount --bind /run/osrelease /proc/sys/kernel/osrelease &&
+    mount -t tmpfs none /run/systemd && exec "$@"' sh "${INSTALL[@]}"
+  contains "$(<"$NOTES/refusal")" "/etc/wsl.conf"
+}
+
 port_taken_by_a_program() {
   vm systemd-run --quiet --unit=other "$HELPERS/web" 127.0.0.1:9090 /usr/src
   eventually 10 vm curl --silent --output /dev/null http://127.0.0.1:9090/
@@ -89,6 +104,7 @@ boot trixie
 test "an unknown option" refuses 2 "unknown option --nonsense" vm "$CHECKOUT/install.sh" --nonsense
 test "not root" as_anyone
 test "no systemd" without_systemd
+test "32 bits, another C library, WSL without systemd" system_is_another
 test "a port that a program has taken" port_taken_by_a_program
 test "a port that a socket unit has taken" port_taken_by_a_socket_unit
 test "too little disk" disk_is_small

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Hosts that are not as one would have them: strange calls and places, other distributions.
+# shellcheck source-path=SCRIPTDIR disable=SC2016  # much of this is for shells in the container
+. "$(dirname "$0")/lib/scenario.sh"
+. "$VM_DIR/lib/stack.sh"
+. "$VM_DIR/lib/cuts.sh"
+
+# script PATH: a program for the container, from standard input.
+script() { vm sh -c "cat >$1 && chmod 755 $1"; }
+
+# A clone of somebody else's at a path with blanks, called from a folder with traps for Python and cargo, by a shell with a strange
+# environment, on a host whose /tmp executes nothing, without unzip, behind a proxy. What is built and unpacked says how it was called.
+strange_call() {
+  local clone="/srv/some body/metrics stack"
+  vm mkdir -p "/srv/some body" /root/trap/.cargo
+  vm cp -r "$CHECKOUT" "$clone"
+  vm touch "$clone/etc/prometheus/rules/untracked.yml"
+  vm chown -R dev: "$clone"
+  vm sh -c 'echo "raise SystemExit(1)" >/root/trap/zipfile.py; echo nonsense >/root/trap/.cargo/config.toml; mv /usr/bin/unzip /usr/bin/unzip.off; mount -t tmpfs -o noexec none /tmp'
+  script /usr/local/bin/python3 <<<'#!/bin/sh
+echo "python $PWD $*" >>/var/calls; exec /usr/bin/unzip.off -q "$5" -d "$6"'
+  script /usr/local/bin/git <<<'#!/bin/sh
+cd "$2" && find etc systemd -type f ! -name "untracked*"'
+  script /usr/local/bin/cc </dev/null
+  script /usr/local/bin/cargo <<END
+#!/bin/sh
+[ "\$1" != --version ] || { echo "cargo 1.90.0"; exit; }
+echo "cargo \$PWD \$(id -un) \$https_proxy \$no_proxy" >>/var/calls
+mkdir -p "$clone/target/release" && cp $SERVICE "$clone/target/release/"
+END
+  vm sh -c ': >/var/calls && chmod 666 /var/calls'
+  goes_on env -u HOME PATH=/nowhere:/usr/bin LANG=tr_TR.UTF-8 CDPATH=/ HTTPS_PROXY=http://proxy:1 NO_PROXY=here \
+    /bin/bash -c 'cd /root/trap; umask 077; exec "$@"' bash "$clone/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf"
+  equal "how programs were called" "$(vm sort /var/calls)" "cargo / dev http://proxy:1 here
+python / -I -m zipfile -e /var/cache/metrics-stack/alloy-linux-$(dpkg --print-architecture).zip /opt/metrics-stack/trees/.new"
+  vm test ! -e /etc/metrics-stack/prometheus/rules/untracked.yml
+  equal "what is not dev's in the clone" "$(vm find "$clone" ! -user dev)" ""
+  keep purge vm "$clone/uninstall.sh" --purge
+  vm sh -c "umount /tmp; mv /usr/bin/unzip.off /usr/bin/unzip; rm -rf /root/trap /var/calls /srv/* /usr/local/bin/*"
+}
+
+# Without apt there is dnf, and without dnf there are names to install by hand. SELinux has a say, and gets it back.
+other_distributions() {
+  local command=("$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf")
+  vm sh -c 'mv /usr/bin/apt-get /usr/bin/apt-get.off; mv /etc/ssl/certs/ca-certificates.crt /etc/ssl/ca; mkdir -p /etc/pki/tls && touch /etc/pki/tls/cert.pem'
+  refuses 1 "and neither this host nor its distribution's packages have it" vm "${command[@]}"
+  script /usr/local/bin/dnf <<END
+#!/bin/sh
+case "\$*" in
+*repoquery*) echo "1.75.0 cargo" ;;
+*) echo "\$*" >/var/dnf; for program in cc cargo; do cp /usr/local/lib/\$program /usr/local/bin/; done ;;
+esac
+END
+  script /usr/local/lib/cc </dev/null
+  script /usr/local/lib/cargo <<<"#!/bin/sh
+[ \"\$1\" != --version ] || { echo cargo 1.75.0; exit; }
+mkdir -p $CHECKOUT/target/release && cp $SERVICE $CHECKOUT/target/release/"
+  for program in selinuxenabled restorecon; do script /usr/local/bin/$program <<<'#!/bin/sh'; done
+  script /usr/local/bin/getsebool <<<'#!/bin/sh
+case $1 in *bind*) echo "$1 --> off" ;; *) echo "$1 --> on" ;; esac'
+  script /usr/local/bin/setsebool <<<'#!/bin/sh
+echo "$*" >>/var/booleans'
+  goes_on "${command[@]}"
+  equal "what dnf was asked for" "$(vm cat /var/dnf)" "--quiet --assumeyes install cargo gcc"
+  keep purge uninstall --purge
+  contains "$(<"$NOTES/purge")" "kept: the packages that the install needed: cargo gcc"
+  equal "what SELinux was told" "$(vm cat /var/booleans)" "-P systemd_socket_proxyd_bind_any on
+-P systemd_socket_proxyd_bind_any off"
+  vm sh -c "rm -rf /usr/local/bin/* /usr/local/lib/c* /var/dnf /var/booleans $CHECKOUT/target /etc/pki; mv /usr/bin/apt-get.off /usr/bin/apt-get; mv /etc/ssl/ca /etc/ssl/certs/ca-certificates.crt"
+}
+
+opt_is_missing() {
+  vm rmdir /opt
+  traces >"$NOTES/without-opt"
+  goes_on "${INSTALL[@]}"
+  purge_leaves_no_trace "$NOTES/without-opt"
+  vm mkdir /opt
+}
+
+# Whoever swaps an archive after it has been looked at swaps nothing.
+archives_are_copied() {
+  vm cp -r "$ARCHIVE_DIR" /srv/archives
+  begin "$CHECKOUT/install.sh" --from /srv/archives --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
+  wait_until "==> release"
+  vm sh -c 'for file in /srv/archives/*; do echo swapped >$file; done'
+  wait "$JOB"
+  cp "$NOTES/cut" "$NOTES/install"
+  says_how_to_go_on
+  vm rm -r /srv/archives
+}
+
+ipv6_alone_is_no_matter() {
+  vm systemd-run --quiet --unit=other "--socket-property=ListenStream=[::]:9090" --socket-property=BindIPv6Only=ipv6-only true
+  keep dry vm "${INSTALL[@]}" --dry-run
+  vm systemctl stop other.socket
+}
+
+boot trixie
+vm useradd --create-home dev
+traces >"$NOTES/before"
+test "a strange call" strange_call
+test "dnf, no package manager, SELinux" other_distributions
+test "by then there is no trace" same_traces "$NOTES/before"
+test "a listener on IPv6 alone" ipv6_alone_is_no_matter
+test "no /opt" opt_is_missing
+test "archives that are swapped meanwhile" archives_are_copied

@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# Disks that are full, things that are gone or in the way, and what a person is told then.
+# shellcheck source-path=SCRIPTDIR disable=SC2016  # much of this is for shells in the container
+. "$(dirname "$0")/lib/scenario.sh"
+. "$VM_DIR/lib/stack.sh"
+. "$VM_DIR/lib/releases.sh"
+. "$VM_DIR/lib/cuts.sh"
+
+# script PATH: a program for the container, from standard input.
+script() { vm sh -c "cat >$1 && chmod 755 $1"; }
+
+# /opt is a symlink to another file system from here on, /etc and /var/lib are small, so that they can be filled.
+lay_small_disks() {
+  vm sh -c 'mkdir /srv/opt && mount -t tmpfs -o size=3g,mode=755 none /srv/opt && rmdir /opt && ln -s /srv/opt /opt
+    for folder in /etc:20m /var/lib:400m; do
+      mount -t tmpfs -o mode=755,size=${folder#*:} none /mnt && cp -a ${folder%:*}/. /mnt && mount --bind /mnt ${folder%:*} && umount /mnt
+    done'
+}
+fill() { vm sh -c "fallocate -l \$(df --block-size=1 --output=avail $1 | tail -n 1) $1/filler || head -c 4G /dev/zero >>$1/filler 2>/dev/null; ! echo x >>$1/filler"; }
+
+# full_disk FOLDER STEP WORDS: full from that step on; the way back needs no room.
+full_disk() {
+  local status=0 before
+  before=$(state)
+  begin "${INSTALL_NEXT[@]}"
+  wait_until "$2"
+  fill "$1"
+  wait "$JOB" || status=$?
+  vm rm "$1/filler"
+  cat "$NOTES/cut"
+  equal "exit status" "$status" 1
+  contains "$(<"$NOTES/cut")" "$3"
+  contains "$(<"$NOTES/cut")" "error: "
+  equal "the host" "$(state)" "$before"
+  runs_from_its_trees
+  verify --quick
+}
+
+purges_on_full_disks() {
+  for folder in /opt /etc /var/lib; do fill "$folder"; done
+  keep purge uninstall --purge
+  vm rm -f /opt/filler /etc/filler /var/lib/filler
+  equal "what is left of us" "$(vm find / -name '*metrics-*' ! -path '/usr/*' ! -path '/proc/*' ! -path '/sys/*' ! -path '/run/systemd/*' ! -path '/run/log/*' ! -path '/run/credentials/*')" ""
+}
+
+# A program that is gone, one without its x bit, and notes of which a power cut has left half.
+trees_are_mended() {
+  local before
+  before=$(invocations)
+  vm sh -c 'rm /opt/metrics-stack/prometheus/bin/promtool; chmod a-x /opt/metrics-stack/grafana/bin/grafana
+    truncate --size 5 /opt/metrics-stack/alloy/.listing; mkdir -p /run/metrics-stack/marks; printf metrics-al >/run/metrics-stack/marks/alloy'
+  goes_on "${INSTALL[@]}"
+  vm test -x /opt/metrics-stack/prometheus/bin/promtool -a -x /opt/metrics-stack/grafana/bin/grafana
+  runs_from_its_trees
+  equal "units that were left alone" "$(comm -12 <(echo "$before") <(invocations) | grep -o 'Id=[a-z.-]*' | tr '\n' ' ')" "Id=metrics-alloy-ui.service Id=metrics-service.service "
+}
+
+things_in_the_way() {
+  vm sh -c 'rm /etc/metrics-stack/grafana/dashboards/host.json && mkdir /etc/metrics-stack/grafana/dashboards/host.json'
+  goes_on "${INSTALL[@]}"
+  contains "$(<"$NOTES/cut")" "kept as it is: /etc/metrics-stack/grafana/dashboards/host.json"
+  vm rmdir /etc/metrics-stack/grafana/dashboards/host.json
+  vm ln -s /nowhere /etc/metrics-stack/alloy/mine.alloy
+  refuses 1 "/etc/metrics-stack/alloy/mine.alloy" vm "${INSTALL[@]}"
+  vm rm /etc/metrics-stack/alloy/mine.alloy
+  vm sh -c 'mv /opt/metrics-stack/alloy /opt/metrics-stack/alloy.off && mkdir /opt/metrics-stack/alloy'
+  refuses 1 "/opt/metrics-stack/alloy is not a symlink of ours" vm "${INSTALL[@]}"
+  vm sh -c 'rmdir /opt/metrics-stack/alloy && mv /opt/metrics-stack/alloy.off /opt/metrics-stack/alloy && mv /etc/metrics-stack/targets.d /etc/t && touch /etc/metrics-stack/targets.d'
+  refuses 1 "/etc/metrics-stack/targets.d is not a folder" vm "${INSTALL[@]}"
+  vm sh -c 'rm /etc/metrics-stack/targets.d && mv /etc/t /etc/metrics-stack/targets.d && sed -i s/3001/4001/ /etc/metrics-stack/grafana/grafana.ini'
+  refuses 1 "names another port than 3001" vm "${INSTALL[@]}"
+  vm sed -i s/4001/3001/ /etc/metrics-stack/grafana/grafana.ini
+}
+
+# It is asked for its version as nobody, and what it says becomes no path.
+service_is_not_trusted() {
+  script /root/service <<<'#!/bin/sh
+id -u >/tmp/who
+echo metrics-service ../../../../etc'
+  refuses 1 "does not run here, or is not the service" vm "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary /root/service
+  equal "who asked it" "$(vm cat /tmp/who)" 65534
+  vm rm /root/service /tmp/who
+}
+
+report_is_complete() {
+  vm sh -c "printf '[Service]\nEnvironment=API_TOKEN=very-hidden\n' | install -D /dev/stdin /etc/systemd/system/metrics-grafana.service.d/mine.conf"
+  vm sh -c 'echo "# edited https://me:very-hidden@example.org" >>/etc/metrics-stack/alloy/outputs.alloy; rm /opt/metrics-stack/grafana
+    systemctl daemon-reload; systemctl stop metrics-alloy-ui.socket metrics-alloy-ui.service'
+  keep report verify --report /root/report || :
+  keep report vm cat /root/report
+  lacks "$(<"$NOTES/report")" very-hidden
+  contains "$(<"$NOTES/report")" "Debian GNU/Linux 13"
+  contains "$(<"$NOTES/report")" "alloy keep etc/alloy/outputs.alloy"
+  contains "$(<"$NOTES/report")" "grafana switch /opt/metrics-stack/trees/grafana-"
+  contains "$(<"$NOTES/report")" "metrics-grafana.service.d/mine.conf"
+  contains "$(<"$NOTES/report")" "✗ unit metrics-alloy-ui.socket: it is inactive"
+  contains "$(<"$NOTES/report")" "== journal of metrics-prometheus.service"
+  contains "$(<"$NOTES/report")" "Mounted on"
+  vm rm -r /root/report /etc/systemd/system/metrics-grafana.service.d
+  vm sed -i '/very-hidden/d' /etc/metrics-stack/alloy/outputs.alloy
+  goes_on "${INSTALL[@]}"
+  verify --quick
+}
+
+# Five wrong logins would lock out whoever has the right one.
+verify_locks_nobody_out() {
+  local i
+  get 3001/api/user/password --user admin:admin --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
+  contains "$(verify)" "password has been changed"
+  for i in {1..6}; do verify >"$NOTES/verify-$i" & done
+  wait
+  for i in {1..6}; do contains "$(<"$NOTES/verify-$i")" "password has been changed"; done
+  get 3001/api/org --user "admin:a long one" >/dev/null
+}
+
+purge_asks() {
+  keep purge vm script --quiet --return --command "$CHECKOUT/uninstall.sh --purge" /dev/null <<<no && return 1
+  contains "$(<"$NOTES/purge")" "This deletes all samples"
+  verify --quick
+  keep purge vm script --quiet --return --command "$CHECKOUT/uninstall.sh --purge --yes" /dev/null
+  lacks "$(<"$NOTES/purge")" "This deletes all samples"
+  vm test ! -e /opt/metrics-stack
+}
+
+boot trixie
+lay_small_disks
+test "install; /opt is a symlink to another file system" goes_on "${INSTALL[@]}"
+make_next
+vm sh -c "for file in prometheus/rules/host.yml grafana/dashboards/host.json; do echo >>$NEXT/etc/\$file; done"
+test "a disk that is full while programs are unpacked" full_disk /opt "==> release" "is there room on the disk?"
+test "a disk that is full while configuration is put" full_disk /etc "    prometheus" "No space left on device"
+vm sh -c 'head -c 30M /dev/zero >/var/lib/private/metrics-stack/grafana/grafana.db-wal'
+test "a disk that is full while a database is copied" full_disk /var/lib "    alloy" "No space left on device"
+test "programs that are gone, and notes that are torn" trees_are_mended
+test "things in the way" things_in_the_way
+test "a service that is not one" service_is_not_trusted
+test "a report" report_is_complete
+test "verify.sh spends no login twice" verify_locks_nobody_out
+test "a purge on a terminal asks" purge_asks
+test "install again" goes_on "${INSTALL[@]}"
+test "a purge on full disks" purges_on_full_disks
