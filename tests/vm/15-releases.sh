@@ -54,6 +54,8 @@ dry_run_changes_nothing() {
 # While eight clients ask the service for something, and Alloy scrapes it.
 upgrade_loses_nothing() {
   local load start end
+  # The install that came before was not waited for: without a sample before the upgrade there would be no gap to measure.
+  eventually 60 query_is 'up{job="metrics_service"}' 1
   start=$(vm date +%s)
   vm rm -f /tmp/stop
   vm "$HELPERS/load" 127.0.0.1:8000 / /tmp/stop >"$NOTES/load" 2>&1 &
