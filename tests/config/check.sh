@@ -19,6 +19,7 @@ main() {
   python3 -c 'import yaml' 2>/dev/null || die "python3 has no yaml: apt-get install python3-yaml"
 
   check "Prometheus' configuration and its rules are valid" "$promtool" check config --lint=all --lint-fatal etc/prometheus/prometheus.yml
+  check "the rules of a far end are valid" "$promtool" check rules --lint=all --lint-fatal central/rules/*.yml
   check "alerts fire when they should, and only then" "$promtool" test rules tests/rules/*.yml
   check "dashboards are what their source makes" dashboards/build.py --check
   for name in $(python3 tests/config/check.py --list); do
