@@ -36,12 +36,13 @@ def main():
 
 
 def files():
+    grafana = importlib.import_module("grafana")
     for name in SOURCES:
         module = importlib.import_module(name)
         local, many = getattr(module, "DASHBOARD", None), getattr(module, "CENTRAL", None)
         if local:
             yield LOCAL / f"{name}.json", json.dumps(local, indent=2, ensure_ascii=False) + "\n"
-        board = importlib.import_module("grafana").central(many or local)
+        board = grafana.central(many or local)
         # A line for each panel: they are in most what those of a host are, and nobody should have to read them twice.
         panels = ",\n".join(json.dumps(panel, ensure_ascii=False) for panel in board.pop("panels"))
         rest = json.dumps(board, indent=2, ensure_ascii=False).removesuffix("\n}")

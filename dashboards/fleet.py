@@ -43,8 +43,8 @@ def highest(expr):
 
 
 def link(name):
-    address = f"/d/metrics-{name.lower()}?var-instance=${{__data.fields.Host}}&var-datasource=${{datasource}}&${{__url_time_range}}"
-    return {name: address}
+    chosen = "var-instance=${__data.fields.Host}&var-datasource=${datasource}&${__url_time_range}"
+    return {name: f"/d/metrics-{name.lower()}?{chosen}"}
 
 
 CENTRAL = dashboard(

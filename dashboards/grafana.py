@@ -50,8 +50,8 @@ def dashboard(uid, title, description, panels, variables=(), annotations=()):
 
 
 def instances(of):
-    """The variable `instance`: which of the hosts that a metric comes from the page is about. One at a time, as a mean or a sum of
-    several would be nobody's; the dashboard Fleet has them side by side."""
+    """The variable `instance`: which of the hosts that a metric comes from the page is about. One at a time, as a mean or a
+    sum of several would be nobody's; the dashboard Fleet has them side by side."""
     query = f"label_values({of}, instance)"
     return {
         "name": "instance",
@@ -72,13 +72,14 @@ def instances(of):
     }
 
 
-# What carries the chosen host's name: its own series, and those of `targets.d` where the far end has them as HOST:PORT.
-OF_HOST = 'instance=~"${instance:regex}(:.+)?"'
+# The chosen host's series, and those of its applications where the far end has them as HOST:PORT. A dot in a name stands for
+# any character here, as Grafana's way to escape it is none that a PromQL string takes.
+OF_HOST = 'instance=~"$instance(:.+)?"'
 
 
 def central(board):
-    """The same page for a Grafana that has many hosts: with a data source to choose, which has another uid there; with the alerts
-    of the chosen host alone; and with links that keep it. On a host of its own every alert is of that host, whatever its labels."""
+    """The same page for a Grafana that has many hosts: with a data source to choose, which has another uid there; with the
+    alerts of the chosen host alone; and with links that keep it. On one host every alert is of that host, whatever its labels."""
     text = json.dumps(board)
     for here, there in (
         ('"uid": "prometheus"', '"uid": "${datasource}"'),

@@ -162,8 +162,8 @@ def scrapes(which=""):
 
 
 def receivers(alloy):
-    repeated, failed = (f"({rate(f'prometheus_remote_storage_samples_{what}_total', alloy)} > bool 0)" for what in ("retried", "failed"))
-    return f"clamp_min(2 - {repeated} - 2 * {failed}, 0)"
+    repeated, failed = (rate(f"prometheus_remote_storage_samples_{what}_total", alloy) for what in ("retried", "failed"))
+    return f"clamp_min(2 - ({repeated} > bool 0) - 2 * ({failed} > bool 0), 0)"
 
 
 # What Alloy counts as sent is every attempt, the repeated and the refused ones too.
@@ -188,7 +188,8 @@ def remote_write(alloy):
         ),
         graph(
             "Scraped and taken",
-            "Does each receiver take as much as Alloy scrapes? The lines lie on each other; what is taken is higher while Alloy catches up.",
+            "Does each receiver take as much as Alloy scrapes? The lines lie on each other; what is taken is higher while Alloy "
+            "catches up.",
             "cps",
             {
                 "scraped": f"max({rate('prometheus_remote_write_wal_samples_appended_total', alloy)})",
@@ -235,7 +236,8 @@ def remote_write(alloy):
         ),
         graph(
             "Components by health",
-            "Do all parts of Alloy's configuration work? All should be healthy; which are not, its page on the host says: http://127.0.0.1:3000.",
+            "Do all parts of Alloy's configuration work? All should be healthy; which are not, its page on the host says: "
+            "http://127.0.0.1:3000.",
             "short",
             {"{{health_type}}": f"sum by (health_type) (alloy_component_controller_running_components{{{alloy}}})"},
             colors={"^healthy$": GREEN, "^unhealthy$": RED},
