@@ -275,7 +275,7 @@ def pages_of_a_host_select_it():
         queries = [mark["expr"] for mark in board["annotations"]["list"]]
         queries += [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
         for query in queries:
-            chosen = r'instance=~?"\$(?:instance|\{instance:regex\}\(:\.\+\)\?)"'
+            chosen = r'instance=~?"\$instance(?:\(:\.\+\)\?)?"'
             rest = re.sub(rf"\w+\{{[^{{}}]*{chosen}[^}}]*\}}", "", query)
             if not name.startswith("central/"):
                 # There every alert is of the one host.
@@ -519,7 +519,8 @@ def alerts_of_many_hosts_say_which():
             yield f"{where}: its summary does not name the host"
         if "absent" in alert["expr"]:
             yield f"{where}: of many hosts one may be silent"
-        for kind, labels in re.findall(r"\b(sum|min|max|avg|count|group|quantile|on|by|ignoring|without)\b\s*(?:by\s*)?(\([^()]*\)?)", alert["expr"]):
+        aggregations = r"\b(sum|min|max|avg|count|group|quantile|on|by|ignoring|without)\b\s*(?:by\s*)?(\([^()]*\)?)"
+        for kind, labels in re.findall(aggregations, alert["expr"]):
             if "instance" not in labels:
                 yield f"{where}: {kind} {labels} loses the host"
 
@@ -534,11 +535,12 @@ def every_alert_is_visible():
         tiles = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
         marks = [mark["expr"] for mark in board["annotations"]["list"]]
         for what, queries in ("tile", tiles), ("mark", marks):
-            selects = r'ALERTS\{alertstate="firing"(?:, instance=~"\$\{instance[^"]*")?(?:, alertname=~"(.*?)")?\}'
+            selects = r'ALERTS\{alertstate="firing"(?:, instance=~"\$instance[^"]*")?(?:, alertname=~"(.*?)")?\}'
             firing = [re.search(selects, query) for query in queries]
             shown = [found[1] or ".*" for found in firing if found]
             for path, alert in alerts():
-                if name in SHOWN_ON.get(path.stem, [path.stem, f"central/{path.stem}"]) and not any(re.fullmatch(pattern, alert["alert"]) for pattern in shown):
+                seen = any(re.fullmatch(pattern, alert["alert"]) for pattern in shown)
+                if name in SHOWN_ON.get(path.stem, [path.stem, f"central/{path.stem}"]) and not seen:
                     yield f"{name}: no {what} for {alert['alert']}"
 
 
