@@ -4,6 +4,8 @@ Plain dictionaries rather than Grafana's Foundation SDK: the few options we use 
 need nothing installed, and stay readable by Grafana 9.3 as well as 13.
 """
 
+import json
+
 DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
 
 # Grafana's schema version of 9.3; newer ones migrate it when they load it.
@@ -48,7 +50,8 @@ def dashboard(uid, title, description, panels, variables=(), annotations=()):
 
 
 def instances(of):
-    """The variable `instance`: the hosts that a metric comes from, all of them at first."""
+    """The variable `instance`: which of the hosts that a metric comes from the page is about. One at a time, as a mean or a
+    sum of several would be nobody's; the dashboard Fleet has them side by side."""
     query = f"label_values({of}, instance)"
     return {
         "name": "instance",
@@ -57,9 +60,9 @@ def instances(of):
         "datasource": DATASOURCE,
         "definition": query,
         "query": {"query": query, "refId": "instance"},
-        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-        "includeAll": True,
-        "multi": True,
+        "current": {},
+        "includeAll": False,
+        "multi": False,
         "options": [],
         "refresh": 2,
         "regex": "",
@@ -67,6 +70,45 @@ def instances(of):
         "hide": 0,
         "skipUrlSync": False,
     }
+
+
+# The chosen host's series, and those of its applications where the far end has them as HOST:PORT. A dot in a name stands for
+# any character here, as Grafana's way to escape it is none that a PromQL string takes.
+OF_HOST = 'instance=~"$instance(:.+)?"'
+
+
+def central(board):
+    """The same page for a Grafana that has many hosts: with a data source to choose, which has another uid there; with the
+    alerts of the chosen host alone; and with links that keep it. On one host every alert is of that host, whatever its labels."""
+    text = json.dumps(board)
+    for here, there in (
+        ('"uid": "prometheus"', '"uid": "${datasource}"'),
+        ('"includeVars": false', '"includeVars": true'),
+        (", at http://127.0.0.1:9090/alerts", ""),
+    ):
+        text = text.replace(here, there)
+    if board["templating"]["list"]:
+        firing = json.dumps('ALERTS{alertstate="firing"')[1:-1]
+        text = text.replace(firing, f"{firing}, {json.dumps(OF_HOST)[1:-1]}")
+    board = json.loads(text)
+    board["templating"]["list"].insert(
+        0,
+        {
+            "name": "datasource",
+            "label": "Data source",
+            "type": "datasource",
+            "query": "prometheus",
+            "current": {},
+            "includeAll": False,
+            "multi": False,
+            "options": [],
+            "refresh": 1,
+            "regex": "",
+            "hide": 0,
+            "skipUrlSync": False,
+        },
+    )
+    return board
 
 
 def annotation(name, expr, title, color):
@@ -214,6 +256,50 @@ def timeline(title, description, queries, names, **size):
         "tooltip": {"mode": "single", "sort": "none"},
     }
     return _panel("state-timeline", title, description, queries, defaults, options, size, (12, 8))
+
+
+def table(title, description, columns, sort, **size):
+    """A row for each host as it is now, the one with most in the column `sort` first. `columns` maps titles to what they show:
+    `expr` with a series for each host; `label` instead of its value; `unit`, `decimals`, `steps` and `names` as for stat, which
+    colour the cell; and `links`, titles to addresses, in which ${__data.fields.Host} is the row's host."""
+    shown, hidden, overrides = {"instance": "Host"}, {"Time": True}, []
+    for ref, (column, its) in zip("ABCDEFGHIJ", ((c, i) for c, i in columns.items() if "expr" in i)):
+        shown[its.get("label", f"Value #{ref}")] = column
+        if "label" in its:
+            hidden[f"Value #{ref}"] = True
+    for column, its in columns.items():
+        properties = {"links": [{"title": name, "url": url, "targetBlank": False} for name, url in its["links"].items()]}
+        properties |= {name: its[name] for name in ("unit", "decimals") if name in its}
+        if "steps" in its:
+            # Called cellOptions since Grafana 9.4, which takes the old name from a page of this schema version.
+            properties |= {"custom.displayMode": "color-background", "thresholds": _thresholds(its["steps"])}
+        if "names" in its:
+            properties["mappings"] = _value_names(its["names"])
+        overrides.append(
+            {
+                "matcher": {"id": "byName", "options": column},
+                "properties": [{"id": name, "value": value} for name, value in properties.items()],
+            }
+        )
+    queries = {column: its["expr"] for column, its in columns.items() if "expr" in its}
+    defaults = {"unit": "none", "color": {"mode": "thresholds"}, "thresholds": _thresholds([(None, TEXT)]), "mappings": []}
+    options = {"showHeader": True, "sortBy": [{"displayName": sort, "desc": True}]}
+    panel = _panel("table", title, description, queries, defaults, options, size, (24, 14))
+    for target in panel["targets"]:
+        target.update({"instant": True, "range": False, "format": "table"})
+    panel["fieldConfig"]["overrides"] = overrides
+    panel["transformations"] = [
+        {"id": "merge", "options": {}},
+        {
+            "id": "organize",
+            "options": {
+                "excludeByName": hidden,
+                "renameByName": shown,
+                "indexByName": {name: place for place, name in enumerate(shown)},
+            },
+        },
+    ]
+    return panel
 
 
 def heatmap(title, description, unit, expr, **size):

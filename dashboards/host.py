@@ -3,9 +3,10 @@
 from grafana import BLUE, GREEN, ORANGE, RED, YELLOW
 from grafana import annotation, dashboard, firing_alerts, graph, instances, row, stat
 
-HOST = 'job="node", instance=~"$instance"'
+HOST = 'job="node", instance="$instance"'
 # What lies in memory or can't be written does not fill up.
-DISKS = f'{HOST}, fstype!~"tmpfs|ramfs|squashfs|iso9660|erofs"'
+FILLS_UP = 'fstype!~"tmpfs|ramfs|squashfs|iso9660|erofs"'
+DISKS = f"{HOST}, {FILLS_UP}"
 BLOCK_DEVICES = f'{HOST}, device!~"loop.*|ram.*|sr.*"'
 # As in etc/alloy/config.alloy, which has the reason; here for what other exporters send.
 NOT_REAL = (

@@ -1,20 +1,20 @@
-"""Each hop from the service to the screen: does it work, does it keep up, and how long does the room last?"""
+"""Each hop from the service to the screen: does it work, does it keep up, and how long does the room last?
 
-from grafana import BLUE, GREEN, ORANGE, RED, YELLOW
-from grafana import annotation, dashboard, firing_alerts, graph, row, stat, timeline
+There are two of it. A host's own Prometheus has that host alone, so nothing has to be selected there. To the far end go Alloy's
+metrics, with the host's name as their instance; those of Prometheus and Grafana do not.
+"""
+
+from grafana import BLUE, GREEN, OF_HOST, ORANGE, RED, YELLOW
+from grafana import annotation, dashboard, firing_alerts, graph, instances, row, stat, timeline
 
 ALLOY = 'job="alloy"'
 PROMETHEUS = 'job="prometheus"'
 GRAFANA = 'job="grafana"'
 SERVERS = 'job=~"alloy|prometheus|grafana"'
+ALLOY_OF_HOST = f'{ALLOY}, instance="$instance"'
 
 UP_OR_DOWN = {1: ("Up", GREEN), 0: ("Down", RED)}
 
-# The time sent is 0 until the first send, which is no lag since 1970.
-LAG = (
-    f"prometheus_remote_storage_queue_highest_timestamp_seconds{{{ALLOY}}}"
-    f" - (prometheus_remote_storage_queue_highest_sent_timestamp_seconds{{{ALLOY}}} > 0)"
-)
 INGESTED = f"sum(rate(prometheus_tsdb_head_samples_appended_total{{{PROMETHEUS}}}[$__rate_interval]))"
 DISK_USED = (
     f"sum(prometheus_tsdb_storage_blocks_bytes{{{PROMETHEUS}}}"
@@ -31,30 +31,32 @@ def rate(metric, selector):
     return f"rate({metric}{{{selector}}}[$__rate_interval])"
 
 
-DASHBOARD = dashboard(
-    uid="metrics-pipeline",
-    title="Pipeline",
-    description="Does every hop from the service to the screen work and keep up, and how long does the room last?",
-    annotations=[
-        annotation(
-            "Restarts",
-            f"time() - process_start_time_seconds{{{SERVERS}}} < 60",
-            "{{job}} was restarted",
-            BLUE,
-        ),
-        annotation("Alerts", 'ALERTS{alertstate="firing"}', "{{alertname}}", RED),
-    ],
-    panels=[
+# The time sent is 0 until the first send, which is no lag since 1970.
+def lag(alloy):
+    return (
+        f"prometheus_remote_storage_queue_highest_timestamp_seconds{{{alloy}}}"
+        f" - (prometheus_remote_storage_queue_highest_sent_timestamp_seconds{{{alloy}}} > 0)"
+    )
+
+
+def hops(which=""):
+    return [
         stat(
             "Hops",
             "Which part is down? The service, the host and your applications are scraped by Alloy, the three servers by "
             "Prometheus. Without Alloy the former keep their last state for five minutes and then vanish.",
             "none",
-            "min by (job) (up)",
+            f"min by (job) (up{which})",
             legend="{{job}}",
+            missing="Nothing arrives",
             names=UP_OR_DOWN,
             width=18,
         ),
+    ]
+
+
+def prometheus_stats():
+    return [
         stat(
             "Data source",
             "Can Grafana ask Prometheus? Its data source is a plugin, without which every panel fails while Grafana calls "
@@ -71,30 +73,40 @@ DASHBOARD = dashboard(
             "cps",
             INGESTED,
         ),
+    ]
+
+
+def queue_stats(alloy):
+    return [
         stat(
             "Lag",
             "How late do samples arrive? Seconds between the newest sample that Alloy has scraped and the newest that it has "
             "sent, for the slowest receiver that has been sent any.",
             "s",
-            f"max({LAG})",
+            f"max({lag(alloy)})",
             steps=[(None, GREEN), (30, YELLOW), (120, RED)],
             missing="Nothing sent",
         ),
         stat(
             "Waiting samples",
-            "Does a backlog build up in Alloy? Samples scraped and not yet sent.",
+            "Does a backlog build up in Alloy? Samples scraped and not yet sent, for the receiver with most.",
             "short",
-            f"sum(prometheus_remote_storage_samples_pending{{{ALLOY}}})",
+            f"max(prometheus_remote_storage_samples_pending{{{alloy}}})",
             steps=[(None, GREEN), (10000, YELLOW), (100000, RED)],
         ),
         stat(
             "Lost samples",
             "Has a receiver refused samples for good? Samples given up in the last minutes.",
             "short",
-            f"sum(increase(prometheus_remote_storage_samples_failed_total{{{ALLOY}}}[$__rate_interval]))",
+            f"sum(increase(prometheus_remote_storage_samples_failed_total{{{alloy}}}[$__rate_interval]))",
             steps=[(None, GREEN), (1, RED)],
             decimals=0,
         ),
+    ]
+
+
+def room_stats():
+    return [
         stat(
             "Disk limit used",
             "How much of RETENTION_SIZE does Prometheus use? At 100 % it removes its oldest samples, which does no harm "
@@ -112,15 +124,25 @@ DASHBOARD = dashboard(
             f"clamp_min({DISK_LIMIT} - {DISK_USED}, 0) / (2 * {INGESTED}) / {DAY}",
             decimals=0,
         ),
+    ]
+
+
+def alerts():
+    return [
         firing_alerts(
             "Firing alerts",
             "What is wrong right now? What to do stands in each alert's description, at http://127.0.0.1:9090/alerts.",
         ),
+    ]
+
+
+def scrapes(which=""):
+    return [
         row("Scrapes"),
         timeline(
             "Targets",
             "When was a target down? Green while its scrapes succeed, red while they fail, empty while nobody scrapes it.",
-            {"{{job}} {{instance}}": "up"},
+            {"{{job}} {{instance}}": f"up{which}"},
             names=UP_OR_DOWN,
             width=24,
         ),
@@ -128,22 +150,50 @@ DASHBOARD = dashboard(
             "Scrape duration",
             "Which target answers slowly? A scrape is given up after 10 s.",
             "s",
-            {"{{job}} {{instance}}": "scrape_duration_seconds"},
+            {"{{job}} {{instance}}": f"scrape_duration_seconds{which}"},
         ),
         graph(
             "Samples in a scrape",
             "Which target brings the series? A line that climbs without end is a label with too many values.",
             "short",
-            {"{{job}} {{instance}}": "scrape_samples_scraped"},
+            {"{{job}} {{instance}}": f"scrape_samples_scraped{which}"},
         ),
+    ]
+
+
+def receivers(alloy):
+    repeated, failed = (rate(f"prometheus_remote_storage_samples_{what}_total", alloy) for what in ("retried", "failed"))
+    return f"clamp_min(2 - ({repeated} > bool 0) - 2 * ({failed} > bool 0), 0)"
+
+
+# What Alloy counts as sent is every attempt, the repeated and the refused ones too.
+def taken(alloy):
+    sent, repeated, failed = (
+        rate(f"prometheus_remote_storage_samples_{what}total", alloy) for what in ("", "retried_", "failed_")
+    )
+    return f"{sent} - {repeated} - {failed}"
+
+
+def remote_write(alloy):
+    return [
         row("Alloy: remote write"),
+        timeline(
+            "Receivers",
+            "When did a receiver not take its samples? Orange while sends are repeated, which loses nothing yet: it is away or "
+            "overloaded. Red while it refuses some for good: a wrong password, or samples that are too old.",
+            {"{{remote_name}}": receivers(alloy)},
+            names={2: ("Takes all", GREEN), 1: ("Away", ORANGE), 0: ("Refuses", RED)},
+            width=24,
+            height=4,
+        ),
         graph(
-            "Scraped and sent",
-            "Does Alloy send as much as it scrapes? The lines lie on each other; sent is higher while it catches up.",
+            "Scraped and taken",
+            "Does each receiver take as much as Alloy scrapes? The lines lie on each other; what is taken is higher while Alloy "
+            "catches up.",
             "cps",
             {
-                "scraped": f"sum({rate('prometheus_remote_write_wal_samples_appended_total', ALLOY)})",
-                "sent to {{remote_name}}": rate("prometheus_remote_storage_samples_total", ALLOY),
+                "scraped": f"max({rate('prometheus_remote_write_wal_samples_appended_total', alloy)})",
+                "taken by {{remote_name}}": taken(alloy),
             },
             width=8,
         ),
@@ -152,7 +202,7 @@ DASHBOARD = dashboard(
             "How late do samples arrive? It grows while a receiver is away and falls once it is back. There is none before the "
             "first sample has been sent.",
             "s",
-            {"{{remote_name}}": LAG},
+            {"{{remote_name}}": lag(alloy)},
             limits=[(120, RED)],
             width=8,
         ),
@@ -160,7 +210,7 @@ DASHBOARD = dashboard(
             "Waiting samples",
             "Does a backlog build up? Some hundred for a moment after each scrape are usual.",
             "short",
-            {"{{remote_name}}": f"prometheus_remote_storage_samples_pending{{{ALLOY}}}"},
+            {"{{remote_name}}": f"prometheus_remote_storage_samples_pending{{{alloy}}}"},
             width=8,
         ),
         graph(
@@ -168,8 +218,8 @@ DASHBOARD = dashboard(
             "Does a receiver refuse samples? Repeated ones arrive later; lost ones never do.",
             "cps",
             {
-                "repeated to {{remote_name}}": rate("prometheus_remote_storage_samples_retried_total", ALLOY),
-                "lost for {{remote_name}}": rate("prometheus_remote_storage_samples_failed_total", ALLOY),
+                "repeated to {{remote_name}}": rate("prometheus_remote_storage_samples_retried_total", alloy),
+                "lost for {{remote_name}}": rate("prometheus_remote_storage_samples_failed_total", alloy),
             },
             colors={"^repeated": ORANGE, "^lost": RED},
             width=8,
@@ -180,18 +230,24 @@ DASHBOARD = dashboard(
             "s",
             {
                 "{{remote_name}}": "histogram_quantile(0.95, sum by (le, remote_name) "
-                f"({rate('prometheus_remote_storage_sent_batch_duration_seconds_bucket', ALLOY)}))"
+                f"({rate('prometheus_remote_storage_sent_batch_duration_seconds_bucket', alloy)}))"
             },
             width=8,
         ),
         graph(
             "Components by health",
-            "Do all parts of Alloy's configuration work? All should be healthy; which are not: http://127.0.0.1:3000.",
+            "Do all parts of Alloy's configuration work? All should be healthy; which are not, its page on the host says: "
+            "http://127.0.0.1:3000.",
             "short",
-            {"{{health_type}}": f"sum by (health_type) (alloy_component_controller_running_components{{{ALLOY}}})"},
+            {"{{health_type}}": f"sum by (health_type) (alloy_component_controller_running_components{{{alloy}}})"},
             colors={"^healthy$": GREEN, "^unhealthy$": RED},
             width=8,
         ),
+    ]
+
+
+def prometheus():
+    return [
         row("Prometheus"),
         graph(
             "Samples stored",
@@ -281,6 +337,11 @@ DASHBOARD = dashboard(
             },
             width=8,
         ),
+    ]
+
+
+def grafana():
+    return [
         row("Grafana and the servers"),
         graph(
             "Requests to Grafana",
@@ -293,19 +354,70 @@ DASHBOARD = dashboard(
             colors={"^2": GREEN, "^4": ORANGE, "^5": RED},
             width=8,
         ),
+    ]
+
+
+def servers(which):
+    return [
         graph(
             "Memory",
             "Which server needs the memory? Resident sets.",
             "bytes",
-            {"{{job}}": f"process_resident_memory_bytes{{{SERVERS}}}"},
+            {"{{job}}": f"process_resident_memory_bytes{{{which}}}"},
             width=8,
         ),
         graph(
             "CPU",
             "Which server needs the CPU? 100 % is one core.",
             "percentunit",
-            {"{{job}}": rate("process_cpu_seconds_total", SERVERS)},
+            {"{{job}}": rate("process_cpu_seconds_total", which)},
             width=8,
         ),
-    ],
+    ]
+
+
+def board(variables, servers_of, *panels):
+    return dashboard(
+        uid="metrics-pipeline",
+        title="Pipeline",
+        description="Does every hop from the service to the screen work and keep up, and how long does the room last?",
+        variables=variables,
+        annotations=[
+            annotation(
+                "Restarts",
+                f"time() - process_start_time_seconds{{{servers_of}}} < 60",
+                "{{job}} was restarted",
+                BLUE,
+            ),
+            annotation("Alerts", 'ALERTS{alertstate="firing"}', "{{alertname}}", RED),
+        ],
+        panels=[panel for some in panels for panel in some],
+    )
+
+
+DASHBOARD = board(
+    [],
+    SERVERS,
+    hops(),
+    prometheus_stats(),
+    queue_stats(ALLOY),
+    room_stats(),
+    alerts(),
+    scrapes(),
+    remote_write(ALLOY),
+    prometheus(),
+    grafana(),
+    servers(SERVERS),
+)
+
+CENTRAL = board(
+    [instances('up{job="metrics_service"}')],
+    ALLOY_OF_HOST,
+    hops(f"{{{OF_HOST}}}"),
+    queue_stats(ALLOY_OF_HOST),
+    alerts(),
+    scrapes(f"{{{OF_HOST}}}"),
+    remote_write(ALLOY_OF_HOST),
+    [row("Alloy: the server")],
+    servers(ALLOY_OF_HOST),
 )

@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 ETC = ROOT / "etc"
 INSTALLED = "/etc/metrics-stack"
 METRICS_PAGE = ROOT / "docs/metrics.md"
+CENTRAL_RULES = sorted((ROOT / "central/rules").glob("*.yml"))
 
 
 # What Alloy would refuse
@@ -216,14 +217,16 @@ def grafana_is_provisioned():
 def dashboards_are_sound():
     uids, titles = set(), set()
     for name, board in dashboards():
-        if board.get("uid") != f"metrics-{name}" or board["uid"] in uids or board["title"] in titles:
-            yield f"{name}: uid is not metrics-{name}, or uid or title are taken"
-        uids.add(board["uid"]), titles.add(board["title"])
+        place, _, stem = name.rpartition("/")
+        if board.get("uid") != f"metrics-{stem}" or (place, board["title"]) in titles:
+            yield f"{name}: uid is not metrics-{stem}, or the title is taken"
+        uids.add((place, board["uid"])), titles.add((place, board["title"]))
         if not 36 <= board["schemaVersion"] <= 42 or board.get("id") or "elements" in board:
             yield f"{name}: not classic JSON of a schema version that 9.3 and 13 read"
         if "metrics-stack" not in board["tags"] or not board["links"]:
             yield f"{name}: no tag or no links, by which the dashboards find each other"
-        if "Restarts" not in {mark["name"] for mark in board["annotations"]["list"]}:
+        # Of many hosts one or another restarts all the time.
+        if stem != "fleet" and "Restarts" not in {mark["name"] for mark in board["annotations"]["list"]}:
             yield f"{name}: no marks of restarts"
         panels = board["panels"]
         if len({panel["id"] for panel in panels}) != len(panels):
@@ -239,6 +242,64 @@ def dashboards_are_sound():
             if taken & cells or place["x"] + place["w"] > 24:
                 yield f"{name}: {panel['title']} overlaps another panel or the edge"
             taken |= cells
+
+
+def each_place_has_its_own():
+    """A host has what it needs and no more; a far end all of it, with a data source and a host to choose."""
+    names = {name for name, _ in dashboards()}
+    wanted = {"service", "pipeline", "host"}
+    if names != wanted | {f"central/{name}" for name in wanted | {"fleet"}}:
+        yield f"there are {sorted(names)}"
+    for name, board in dashboards():
+        wanted = set()
+        if name.startswith("central/"):
+            wanted |= {"datasource"}
+        if name not in ("pipeline", "central/fleet"):
+            wanted |= {"instance"}
+        if variables(name) != wanted:
+            yield f"{name}: its variables are {variables(name)} instead of {wanted}"
+        for variable in board["templating"]["list"]:
+            if variable["multi"] or variable["includeAll"]:
+                yield f"{name}: {variable['name']} may have several values"
+    wanted = {"fleet.yml", "service.yml", "host.yml", "pipeline.yml"}
+    if {path.name for path in CENTRAL_RULES} != wanted:
+        yield f"the far end's rules are not {sorted(wanted)}"
+
+
+def pages_of_a_host_select_it():
+    """Where a page is about one of many hosts, no query asks for the others' series."""
+    found = 0
+    for name, board in dashboards():
+        if "instance" not in variables(name):
+            continue
+        queries = [mark["expr"] for mark in board["annotations"]["list"]]
+        queries += [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+        for query in queries:
+            chosen = r'instance=~?"\$instance(?:\(:\.\+\)\?)?"'
+            rest = re.sub(rf"\w+\{{[^{{}}]*{chosen}[^}}]*\}}", "", query)
+            if not name.startswith("central/"):
+                # There every alert is of the one host.
+                rest = re.sub(r"ALERTS\{[^}]*\}", "", rest)
+            rest = re.sub(r'"[^"]*"|\[[^]]*\]|\b(by|on) \([^)]*\)', "", rest)
+            found += 1
+            if set(re.findall(r"\b[a-z]\w*\b(?! *\()", rest)) - {"and", "or", "bool"}:
+                yield f"{name}: asks for other hosts, too: {query}"
+    if not found:
+        yield "no query found at all"
+
+
+def rows_lead_to_their_hosts():
+    boards = {board["uid"]: name for name, board in dashboards() if name.startswith("central/")}
+    led_to = set()
+    for path, links in walk(dict(dashboards())["central/fleet"]["panels"], "properties"):
+        for link in (link for item in links if item["id"] == "links" for link in item["value"]):
+            uid = re.match(r"/d/([\w-]+)\?var-instance=\$\{__data\.fields\.Host\}&", link["url"])
+            if not uid or uid[1] not in boards:
+                yield f"{path}: {link['title']} leads nowhere, or loses the host"
+            else:
+                led_to.add(uid[1])
+    if led_to != {"metrics-service", "metrics-host", "metrics-pipeline"}:
+        yield f"rows lead to {led_to}"
 
 
 # What the dashboards are for, by the metrics and predictions that have to be on them; the service's metrics are those of
@@ -260,7 +321,18 @@ DRAWN = {
         node_pressure_memory_waiting_seconds_total node_filesystem_size_bytes predict_linear node_filesystem_files_free
         node_disk_read_bytes_total node_disk_written_bytes_total node_disk_io_time_seconds_total
         node_network_receive_bytes_total node_network_transmit_bytes_total""",
+    "central/pipeline": """
+        up scrape_duration_seconds scrape_samples_scraped
+        prometheus_remote_storage_samples_total prometheus_remote_storage_samples_pending
+        prometheus_remote_storage_samples_failed_total prometheus_remote_storage_samples_retried_total
+        prometheus_remote_storage_queue_highest_sent_timestamp_seconds alloy_component_controller_running_components
+        process_resident_memory_bytes process_cpu_seconds_total""",
+    "central/fleet": """
+        up metrics_service_build_info http_requests_total http_request_duration_seconds_bucket
+        node_filesystem_avail_bytes timestamp ALERTS""",
 }
+# What a far end has not: there it would be a panel without data.
+NOT_FORWARDED = re.compile(r'job=~?"[^"]*(prometheus|grafana)[^"]*"|\b(grafana|prometheus_(tsdb|rule|engine|config))_')
 # Of the service's metrics those that would only squeeze or say little: an alert compares the first, nobody the second.
 NOT_DRAWN = {"process_max_fds", "process_virtual_memory_bytes"}
 
@@ -273,6 +345,10 @@ def dashboards_answer_what_they_are_for():
     for name, metrics in [*DRAWN.items(), ("service", " ".join(reference() - NOT_DRAWN))]:
         for metric in set(metrics.split()) - drawn[name]:
             yield f"{name}: no panel has {metric}"
+    for name, panel in panels():
+        for target in panel["targets"]:
+            if name.startswith("central/") and NOT_FORWARDED.search(target["expr"]):
+                yield f"{name}: {panel['title']} asks for what no host forwards"
 
 
 def metrics_have_an_example():
@@ -283,7 +359,7 @@ def metrics_have_an_example():
 
 
 def pictures_have_their_places():
-    for name, _ in dashboards():
+    for name in (name for name, _ in dashboards() if "/" not in name):
         for page in ("README.md", "docs/images/README.md"):
             if f"{name}.png" not in (ROOT / page).read_text():
                 yield f"{page} has no place for {name}.png"
@@ -308,11 +384,14 @@ def queries_fit_any_time_range():
             where, expr = f"{name}: {panel['title']}", target["expr"]
             rates = r"\b(i?rate|increase)\([^\[\]]*\[([^\]]*)\](\)\[\$__rate_interval:\])?"
             for function, window, around in re.findall(rates, re.sub('"[^"]*"', '""', expr)):
+                # A table has one point, of now.
+                if panel["type"] == "table" and window == "5m":
+                    continue
                 if window != "$__rate_interval" and not around:
                     yield f"{where}: {function} over {window} instead of $__rate_interval"
                 if 'process_cpu_seconds_total{job="metrics_service"' in expr and not around:
                     yield f"{where}: the service counts whole seconds, which within a minute are steps of 2 %"
-            for variable in set(re.findall(r"\$([a-zA-Z_]\w*)", expr)) - {"__rate_interval", "__range"}:
+            for variable in set(re.findall(r"\$\{?([a-zA-Z_]\w*)", expr)) - {"__rate_interval", "__range"}:
                 if variable not in variables(name):
                     yield f"{where}: ${variable} is no variable of the dashboard"
 
@@ -341,9 +420,11 @@ def colours_say_what_they_should():
         if panel["type"] == "state-timeline":
             steps = [(step["value"], step["color"]) for step in defaults["thresholds"]["steps"]]
             names = {value: state["color"] for mapping in defaults["mappings"] for value, state in mapping["options"].items()}
-            if defaults["color"]["mode"] != "thresholds" or steps != [(None, "red"), (1, "green")]:
+            # From the worst state on.
+            colours = ["red", "orange", "green"] if panel["title"] == "Receivers" else ["red", "green"]
+            if defaults["color"]["mode"] != "thresholds" or steps != list(zip([None, 1, 2], colours)):
                 yield f"{where}: its thresholds don't make down red and up green"
-            if names != {"0": "red", "1": "green"} or options["mergeValues"]:
+            if names != dict(zip("012", colours)) or options["mergeValues"]:
                 yield f"{where}: a state has another colour than its threshold, or loses its name"
         if panel["type"] == "heatmap":
             color = options["color"]
@@ -370,7 +451,7 @@ def the_same_interfaces_everywhere():
     left_out = set(exporter)
     for _, panel in panels():
         for target in panel["targets"]:
-            selectors = r'node_network_\w+\{job="node", instance=~"\$instance"(?:, device!~"([^"]*)")?\}'
+            selectors = r'node_network_\w+\{job="node", instance="\$instance"(?:, device!~"([^"]*)")?\}'
             left_out |= set(re.findall(selectors, target["expr"]))
     if len(left_out) != 1:
         yield f"left out are {left_out}"
@@ -401,8 +482,9 @@ def panels_can_be_read():
 
 def data_sources_are_named_by_uid():
     for name, board in dashboards():
+        uid = "${datasource}" if name.startswith("central/") else "prometheus"
         for path, source in walk(board, "datasource"):
-            if source != {"type": "prometheus", "uid": "prometheus"}:
+            if source != {"type": "prometheus", "uid": uid}:
                 yield f"{name}: {path} is {source}"
         for panel in board["panels"]:
             if panel["type"] != "row" and "datasource" not in panel:
@@ -426,16 +508,39 @@ def alerts_say_what_to_do():
             yield f"{where}: the description names no command to run next"
 
 
+def alerts_of_many_hosts_say_which():
+    """All but those that only a Prometheus of the same host has. An aggregation has to keep the host, and nothing may be asked of
+    all hosts together, as `absent` does."""
+    for path, alert in alerts():
+        where = f"{path.name}: {alert['alert']}"
+        if path.name == "local.yml":
+            continue
+        if "{{ $labels.instance }}" not in alert["annotations"]["summary"]:
+            yield f"{where}: its summary does not name the host"
+        if "absent" in alert["expr"]:
+            yield f"{where}: of many hosts one may be silent"
+        aggregations = r"\b(sum|min|max|avg|count|group|quantile|on|by|ignoring|without)\b\s*(?:by\s*)?(\([^()]*\)?)"
+        for kind, labels in re.findall(aggregations, alert["expr"]):
+            if "instance" not in labels:
+                yield f"{where}: {kind} {labels} loses the host"
+
+
+# Where an alert shows that has no dashboard called like its file of rules.
+SHOWN_ON = {"local": ["pipeline"], "fleet": ["central/fleet"]}
+
+
 def every_alert_is_visible():
-    """On the dashboard that is called like its file of rules, as a tile and as a mark."""
+    """On the dashboards that are called like its file of rules, as a tile and as a mark."""
     for name, board in dashboards():
         tiles = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
         marks = [mark["expr"] for mark in board["annotations"]["list"]]
         for what, queries in ("tile", tiles), ("mark", marks):
-            firing = [re.search(r'ALERTS\{alertstate="firing"(?:, alertname=~"(.*?)")?\}', query) for query in queries]
+            selects = r'ALERTS\{alertstate="firing"(?:, instance=~"\$instance[^"]*")?(?:, alertname=~"(.*?)")?\}'
+            firing = [re.search(selects, query) for query in queries]
             shown = [found[1] or ".*" for found in firing if found]
             for path, alert in alerts():
-                if path.stem == name and not any(re.fullmatch(pattern, alert["alert"]) for pattern in shown):
+                seen = any(re.fullmatch(pattern, alert["alert"]) for pattern in shown)
+                if name in SHOWN_ON.get(path.stem, [path.stem, f"central/{path.stem}"]) and not seen:
                     yield f"{name}: no {what} for {alert['alert']}"
 
 
@@ -444,8 +549,8 @@ def every_alert_is_tested():
     for path in sorted((ROOT / "tests/rules").glob("*.yml")):
         for case in yaml.safe_load(path.read_text())["tests"]:
             for expected in case["promql_expr_test"]:
-                name = re.search(r'ALERTS\{alertname="(\w+)"', expected["expr"]).group(1)
-                (fired if expected.get("exp_samples") else silent).add(name)
+                for name in re.findall(r'ALERTS\{alertname="(\w+)"', expected["expr"]):
+                    (fired if expected.get("exp_samples") else silent).add(name)
     names = [alert["alert"] for _, alert in alerts()]
     if not names or len(set(names)) != len(names):
         yield "no alerts, or two of one name"
@@ -490,8 +595,9 @@ def prometheus_yml():
 
 
 def dashboards():
-    for path in sorted((ETC / "grafana/dashboards").glob("*.json")):
-        yield path.stem, json.loads(path.read_text())
+    for prefix, folder in ("", ETC / "grafana/dashboards"), ("central/", ROOT / "central/dashboards"):
+        for path in sorted(folder.glob("*.json")):
+            yield prefix + path.stem, json.loads(path.read_text())
 
 
 def panels():
@@ -512,7 +618,7 @@ def variables(name):
 
 
 def alerts():
-    for path in sorted((ETC / "prometheus/rules").glob("*.yml")):
+    for path in [*sorted((ETC / "prometheus/rules").glob("*.yml")), ROOT / "central/rules/fleet.yml"]:
         for group in yaml.safe_load(path.read_text())["groups"]:
             for rule in group["rules"]:
                 if "alert" in rule:
@@ -545,6 +651,9 @@ CHECKS = {
         grafana_keeps_to_itself,
         grafana_is_provisioned,
         dashboards_are_sound,
+        each_place_has_its_own,
+        pages_of_a_host_select_it,
+        rows_lead_to_their_hosts,
         dashboards_answer_what_they_are_for,
         metrics_have_an_example,
         pictures_have_their_places,
@@ -557,6 +666,7 @@ CHECKS = {
         panels_can_be_read,
         data_sources_are_named_by_uid,
         alerts_say_what_to_do,
+        alerts_of_many_hosts_say_which,
         every_alert_is_visible,
         every_alert_is_tested,
     )

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the shipped configuration as far as that goes without its servers: the rules and Prometheus' configuration with
-# promtool, that the dashboards are what their source makes, and the rest with check.py.
+# promtool, the table of hosts likewise (fleet.py), that the dashboards are what their source makes, and the rest with check.py.
 #
 #   tests/config/check.sh                promtool from PATH
 #   PROMTOOL=FILE tests/config/check.sh  another one
@@ -19,7 +19,9 @@ main() {
   python3 -c 'import yaml' 2>/dev/null || die "python3 has no yaml: apt-get install python3-yaml"
 
   check "Prometheus' configuration and its rules are valid" "$promtool" check config --lint=all --lint-fatal etc/prometheus/prometheus.yml
+  check "the rules of a far end are valid" "$promtool" check rules --lint=all --lint-fatal central/rules/*.yml
   check "alerts fire when they should, and only then" "$promtool" test rules tests/rules/*.yml
+  check "every cell of the table of hosts is right" tests/config/fleet.py "$promtool"
   check "dashboards are what their source makes" dashboards/build.py --check
   for name in $(python3 tests/config/check.py --list); do
     check "${name//_/ }" python3 tests/config/check.py "$name"

@@ -3,12 +3,14 @@
 
     tests/config/queries.py URL [SECONDS]
     tests/config/queries.py URL --faults
+    tests/config/queries.py URL --central
 
 For a healthy host that has had some minutes of requests. A query of a dashboard has to give at least one series, and
 every series that an alert looks at has to exist: an alert over a misspelt metric would be silent for ever. What has
 nothing to show yet is asked again until SECONDS (default 0) have passed. With --faults, for a host that has been through
-some: what is rightly empty on a healthy one has to have shown something within the last hour. Prints each failure, then
-`N passed, N failed`.
+some: what is rightly empty on a healthy one has to have shown something within the last hour. With --central, for a far end:
+the dashboards are those for many hosts, and each query has to give series for each of the hosts that are up. Prints each failure,
+then `N passed, N failed`.
 """
 
 import json
@@ -20,7 +22,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-DASHBOARDS = pathlib.Path(__file__).resolve().parents[2] / "etc/grafana/dashboards"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # Nothing to show on a healthy host, and rightly so: marks by their name, what rules look at by its metric or selector.
 # The fault tests of tests/vm/25-dashboards.sh make each of them show something.
@@ -38,15 +40,16 @@ RIGHTLY_EMPTY = {
 def main():
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    prometheus, faults = sys.argv[1].rstrip("/"), sys.argv[2:] == ["--faults"]
-    patience = 0 if faults else float(sys.argv[2] if len(sys.argv) == 3 else 0)
+    prometheus, faults, central = sys.argv[1].rstrip("/"), sys.argv[2:] == ["--faults"], sys.argv[2:] == ["--central"]
+    patience = 0 if faults or central else float(sys.argv[2] if len(sys.argv) == 3 else 0)
+    folder = ROOT / ("central/dashboards" if central else "etc/grafana/dashboards")
 
     def ask(path, **parameters):
         url = f"{prometheus}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=30) as answer:
             return json.load(answer)["data"]
 
-    everything = [*dashboard_queries(ask), *rule_queries(ask)]
+    everything = [*dashboard_queries(ask, folder, faults), *rule_queries(ask)]
     for unknown in set(RIGHTLY_EMPTY) - {key for _, _, key in everything}:
         sys.exit(f"RIGHTLY_EMPTY has {unknown}, which nothing asks for")
     queries = [(where, query) for where, query, key in everything if (key in RIGHTLY_EMPTY) == faults]
@@ -77,21 +80,28 @@ def gives_series_now(ask, query):
         return False
 
 
-def dashboard_queries(ask):
-    """Where a query stands, the query, and what RIGHTLY_EMPTY would call it."""
-    for path in sorted(DASHBOARDS.glob("*.json")):
+def dashboard_queries(ask, folder, faults):
+    """Where a query stands, the query, and what RIGHTLY_EMPTY would call it; for each host that can be chosen and is up."""
+    for path in sorted(folder.glob("*.json")):
         board = json.loads(path.read_text())
-        values = {"__rate_interval": "1m", "__range": "30m"}
+        values, hosts = {"__rate_interval": "1m", "__range": "30m"}, [".+"]
         for variable in board["templating"]["list"]:
-            metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()
-            found = sorted({series[label] for series in ask("series", **{"match[]": metric})})
-            # As Grafana does: a regular expression within a string, each with its own escapes.
-            values[variable["name"]] = "|".join(re.sub(r"([\\^$*+?.()|\[\]{}])", r"\\\\\1", value) for value in found) or "no value"
+            if variable["type"] == "query" and not faults:
+                metric = re.fullmatch(r"label_values\((.*), instance\)", variable["definition"])[1]
+                hosts = sorted(series["metric"]["instance"] for series in ask("query", query=f"{metric} == 1")["result"])
+        if not hosts:
+            raise SystemExit(f"{board['title']} has no host to choose")
         asked = [(item["name"], item["expr"]) for item in board["annotations"]["list"]]
         for panel in board["panels"]:
             asked += [(panel["title"], target["expr"]) for target in panel.get("targets", [])]
-        for title, expr in asked:
-            yield f"{board['title']}, {title}", re.sub(r"\$([a-zA-Z_]\w*)", lambda match: values[match[1]], expr), title
+        for host in hosts:
+            values["instance"] = host
+            for title, expr in asked:
+                if faults:
+                    # What has gone wrong may have done so on a host that is gone.
+                    expr = expr.replace('="$instance"', '=~"$instance"')
+                where = f"{board['title']}, {title}" + (f", {host}" if len(hosts) > 1 else "")
+                yield where, re.sub(r"\$([a-zA-Z_]\w*)", lambda match: values[match[1]], expr), title
 
 
 def rule_queries(ask):

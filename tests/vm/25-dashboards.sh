@@ -18,6 +18,60 @@ healthy_host_has_no_empty_panel() {
   measured "$(tail -n 1 "$NOTES/queries")"
 }
 
+# A second Prometheus with the far end's rules. The host's samples come to it under two names, and there is a third host, whose
+# service is down and whose disk is full.
+far_end_starts() {
+  local host
+  {
+    cat <<YAML
+global: {scrape_interval: 15s, evaluation_interval: 15s}
+rule_files: [$CHECKOUT/central/rules/*.yml]
+scrape_configs:
+  - {job_name: ill, honor_labels: true, metrics_path: /metrics.txt, static_configs: [{targets: ["127.0.0.1:9201"]}]}
+YAML
+    for host in one two; do
+      cat <<YAML
+  - job_name: $host
+    honor_labels: true
+    metrics_path: /federate
+    params: {'match[]': ['{job=~"metrics_service|node|alloy"}']}
+    static_configs: [{targets: ["127.0.0.1:9090"]}]
+    metric_relabel_configs: [{target_label: instance, replacement: $host}]
+YAML
+    done
+  } | vm tee /etc/far-end.yml
+  mkdir "$NOTES/ill"
+  cat >"$NOTES/ill/metrics.txt" <<'METRICS'
+up{job="metrics_service",instance="ill"} 0
+node_filesystem_avail_bytes{job="node",instance="ill",mountpoint="/",fstype="ext4"} 1
+node_filesystem_size_bytes{job="node",instance="ill",mountpoint="/",fstype="ext4"} 100
+node_filesystem_readonly{job="node",instance="ill",mountpoint="/",fstype="ext4"} 0
+METRICS
+  on_network python3 -m http.server --bind 127.0.0.1 --directory "$NOTES/ill" 9201 &
+  vm systemd-run --quiet --unit far-end /opt/metrics-stack/prometheus/bin/prometheus --config.file=/etc/far-end.yml \
+    --storage.tsdb.path=/var/lib/far-end --web.listen-address=127.0.0.1:9190
+  eventually 60 get 9190/-/ready
+}
+
+far_end_tells_hosts_apart() {
+  keep central on_network python3 "$ROOT/tests/config/queries.py" http://127.0.0.1:9190 --central
+  contains "$(tail -n 1 "$NOTES/central")" ", 0 failed"
+  measured "$(tail -n 1 "$NOTES/central")"
+  eventually 120 at_far_end 'ALERTS{alertname="ServiceDown",alertstate="firing"}' ill
+  # A container may not ask the clock.
+  at_far_end 'group by (instance) (ALERTS{alertstate="firing",alertname!~"HostClock.*"})' ill
+  # The first column of the table.
+  at_far_end "($(python3 -c 'import json, sys
+table = next(panel for panel in json.load(sys.stdin)["panels"] if panel["type"] == "table")
+print(table["targets"][0]["expr"])' <"$ROOT/central/dashboards/fleet.json")) == 1" "one two"
+}
+# at_far_end PROMQL HOSTS: the result's hosts are these.
+at_far_end() {
+  local hosts
+  hosts=$(get 9190/api/v1/query --get --data-urlencode "query=$1" | grep -o '"instance":"[^"]*"' | cut -d'"' -f4 | sort | paste -sd' ')
+  equal "hosts of $1" "$hosts" "$2"
+}
+
 only_real_parts_are_known() {
   equal "root" "$(query 'count(node_filesystem_size_bytes{job="node",mountpoint="/"})')" 1
   local metric
@@ -37,7 +91,7 @@ annotation() {
   # shellcheck disable=SC2016  # for Python
   python3 -c 'import json, sys
 marks = json.load(open(sys.argv[1]))["annotations"]["list"]
-print(next(mark["expr"] for mark in marks if mark["name"] == sys.argv[2]).replace("$instance", ".*"))' "$ROOT/etc/grafana/dashboards/$1.json" "$2"
+print(next(mark["expr"] for mark in marks if mark["name"] == sys.argv[2]).replace("=\"$instance\"", "=~\".*\""))' "$ROOT/etc/grafana/dashboards/$1.json" "$2"
 }
 shows() { [[ -n $(query "$(annotation "$@")") ]]; }
 
@@ -119,7 +173,9 @@ OWN_DISK=yes boot trixie
 # A real interface and the end of a container.
 on_network ip link add eth0 up type veth peer name veth0
 test "install" installs_verified
+test "a far end of three hosts starts" far_end_starts
 test "a host at work leaves no panel and no alert without data" healthy_host_has_no_empty_panel
+test "nor do the pages for many hosts, and the far end's alerts are of the host that is ill" far_end_tells_hosts_apart
 test "its disk and its real interfaces are known, and no others" only_real_parts_are_known
 test "no alert fires on it" no_alert_fires_on_a_healthy_host
 test "a restart is marked on the dashboards" restart_is_marked
