@@ -8,6 +8,13 @@
 #   --download DIR         only fetch the archives into a folder, for a host without network
 #   --versions FILE        take the archives' versions, sums and addresses from FILE instead of etc/versions.conf
 #   --service-binary FILE  take the service from FILE instead of building it here
+#   --forward-url URL      send the samples to a receiver of remote write as well, from now on; with
+#     --forward-user NAME --forward-password-file FILE, or --forward-token-file FILE, to log in there
+#     --forward-ca FILE         the certificate of who signed the receiver's, where the host does not trust them
+#     --forward-tenant ID       for the header X-Scope-OrgID
+#     --forward-query-url URL   the base of its query API, by which verify.sh proves arrival, where it can't be derived
+#   --no-forward           no longer
+#   --role agent|full      agent: the service and Alloy only, which forwards; full (the default): with Prometheus and Grafana
 #   --allow-downgrade      let an older version of a server have the data of a newer one
 #   --dry-run              print what would be done, and change nothing
 #   --help                 print this
@@ -20,6 +27,7 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ROOT=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 . "$ROOT/lib/common.sh"
 . "$ROOT/lib/fetch.sh"
+. "$ROOT/lib/forward.sh"
 . "$ROOT/lib/preflight.sh"
 . "$ROOT/lib/tools.sh"
 . "$ROOT/lib/release.sh"
@@ -42,12 +50,14 @@ main() {
     exit
   fi
   need_root "$@"
+  settle
   lock
   [[ -n $DRY_RUN ]] || keep_log install
   trap 'finish $?' EXIT
   trap 'exit 130' INT TERM HUP
   run preflight
   run tools
+  ((${#GIVEN[@]} == 0)) || [[ -z ${FORWARD[url]-} ]] || run forward
   run fetch
   run release
   run activate "$NEW_RELEASE"
@@ -64,6 +74,7 @@ run() {
 }
 
 options() {
+  local name
   while (($#)); do
     case $1 in
     --from | --download | --versions | --service-binary)
@@ -77,6 +88,18 @@ options() {
       esac
       shift
       ;;
+    --role | --forward-*)
+      [[ -n ${2-} ]] || usage_error "$1 needs a value"
+      name=${1#--} name=${name#forward-} name=${name%-file}
+      case $1 in
+      --role) [[ $2 == @(agent|full) ]] || usage_error "$1: it is agent or full" && GIVEN[role]=$2 ;;
+      --forward-url | --forward-user | --forward-tenant | --forward-query-url) GIVEN[$name]=$2 ;;
+      --forward-password-file | --forward-token-file | --forward-ca) [[ -f $2 ]] || usage_error "$1: $2 is no file" && GIVEN[$name]=$(realpath "$2") ;;
+      *) usage_error "unknown option $1" ;;
+      esac
+      shift
+      ;;
+    --no-forward) GIVEN[none]=1 ;;
     --allow-downgrade) ALLOW_DOWNGRADE=1 ;;
     --dry-run) DRY_RUN=1 ;;
     --help) manual && exit ;;

@@ -15,6 +15,7 @@ set -euo pipefail
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ROOT=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 . "$ROOT/lib/common.sh"
+. "$ROOT/lib/forward.sh"
 . "$ROOT/lib/verify.sh"
 . "$ROOT/lib/plan.sh"
 . "$ROOT/lib/report.sh"
@@ -45,6 +46,8 @@ main() {
   done
   has curl || die "curl is not there" "install the package curl"
 
+  recall
+  take_role
   if [[ -n $report ]]; then report "$report" "$quick" "$login" "$login_file"; else verify_all "$quick" "$login" "$login_file"; fi
 }
 

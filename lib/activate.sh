@@ -111,9 +111,11 @@ point() {
 drop() {
   local file
   file=$(live "$1")
-  [[ $1 != systemd/* ]] || stop_units "${1#systemd/}"
+  [[ $1 != systemd/* || $1 == *.d/* ]] || stop_units "${1#systemd/}"
   rm -f "$file"
   sync "${file%/*}"
+  # A person's drop-ins keep theirs.
+  [[ $1 != *.d/* ]] || rmdir "${file%/*}" 2>/dev/null || :
 }
 
 # switch COMPONENT TREE
@@ -165,6 +167,10 @@ collect() {
     while read -r path; do rmdir "$ETC/$path" 2>/dev/null || :; done < <(find "$thing/etc" -depth -type d -printf '%P\n')
     [[ ! -L $OPT/current ]] || discard "$thing"
   done
+  for thing in "$STATE"/credentials/*; do
+    grep --quiet --no-messages --fixed-strings "$thing" "$RELEASES"/*/options || rm -rf "$thing"
+  done
+  rmdir "$STATE/credentials" 2>/dev/null || :
   for thing in "$TREES"/*/; do
     thing=${thing%/}
     if [[ -e $thing/.listing ]] && ! is_used "$thing"; then discard "$thing"; fi

@@ -23,10 +23,10 @@ readonly UNIT_DIR=/etc/systemd/system
 
 # Each has a tree. The service is the only one that is built from this checkout.
 readonly COMPONENTS=(prometheus metrics-service alloy grafana)
-readonly UNITS=(metrics-stack.target metrics-prometheus.service metrics-service.socket metrics-service.service
+UNITS=(metrics-stack.target metrics-prometheus.service metrics-service.socket metrics-service.service
   metrics-alloy.service metrics-alloy-ui.socket metrics-alloy-ui.service metrics-grafana.service)
 # What listens on which port of 127.0.0.1.
-readonly PORTS=(8000 3000 12345 9090 3001)
+PORTS=(8000 3000 12345 9090 3001)
 
 VERSION=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' "$ROOT/Cargo.toml")
 readonly VERSION

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # The components that come as an upstream archive.
-readonly ARCHIVED=(prometheus alloy grafana)
+ARCHIVED=(prometheus alloy grafana)
 
 # pin COMPONENT version|sum|url|urls: what versions.conf says for this architecture.
 pin() {

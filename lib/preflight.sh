@@ -2,14 +2,15 @@
 # shellcheck shell=bash
 
 # Sizes in MB, measured with the pinned archives: 0.7 GB of downloads, 2.2 GB unpacked.
-readonly NEED_DOWNLOADS=700 NEED_PROGRAMS=2300 NEED_STATE=200 NEED_ETC=5
+NEED_DOWNLOADS=700 NEED_PROGRAMS=2300 NEED_STATE=200 NEED_ETC=5
 # 1 GB of memory, less what the kernel keeps for itself.
-readonly NEED_MEMORY=900
+NEED_MEMORY=900
 readonly NEED_SYSTEMD=249 NEED_GLIBC=2.28
 
 preflight() {
   local problems=0
   refuse() { problem "$@" && problems=$((problems + 1)); }
+  in_role prometheus || NEED_DOWNLOADS=150 NEED_PROGRAMS=500 NEED_MEMORY=400
   check_system
   check_pins
   check_disk
@@ -37,7 +38,7 @@ check_system() {
     refuse "glibc is ${glibc:-not there}, Alloy needs $NEED_GLIBC" "use a newer release, or a distribution with glibc (Alpine has musl instead)"
   local memory
   memory=$(awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo)
-  ((memory >= NEED_MEMORY)) || refuse "the host has $memory MB of memory, $NEED_MEMORY MB are needed" "give the machine 1 GB or more"
+  ((memory >= NEED_MEMORY)) || refuse "the host has $memory MB of memory, $NEED_MEMORY MB are needed" "give the machine more"
 }
 
 # The architecture in the words of the archives.
@@ -176,7 +177,7 @@ check_data() {
     [[ $command != *listen-addr* || $command == *listen-addr*:"${component#*:} "* ]] ||
       refuse "metrics-${component%:*}.service listens on another port than ${component#*:}, by an edit or a drop-in" "set it back: the stack finds its parts by their ports"
   done
-  if [[ -e $ETC/grafana/grafana.ini ]] && ! grep --quiet -E '^http_port *= *3001 *$' "$ETC/grafana/grafana.ini"; then
+  if in_role grafana && [[ -e $ETC/grafana/grafana.ini ]] && ! grep --quiet -E '^http_port *= *3001 *$' "$ETC/grafana/grafana.ini"; then
     refuse "$ETC/grafana/grafana.ini names another port than 3001" "set http_port = 3001 there; for another address, put a proxy in front"
   fi
 }

@@ -80,9 +80,11 @@ compose() {
   local path component
   rm -rf "$MADE"
   while IFS= read -r path; do
+    in_role "$path" || continue
     install -D -m 0644 "$ROOT/$path" "$MADE/$path"
   done < <(checkout_files)
-  for component in "${COMPONENTS[@]}"; do ln -s "$(tree_of "$component")" "$MADE/$component"; done
+  for component in metrics-service "${ARCHIVED[@]}"; do ln -s "$(tree_of "$component")" "$MADE/$component"; done
+  compose_forward
 }
 
 # What git knows of, so that nothing is installed that only lies about in a clone. Where there is no git, all that is there.
@@ -109,10 +111,10 @@ check_configuration() {
   done < <(plan "$MADE")
   chown --no-dereference -R 65534:65534 "$stage"
   # The syntax only, as a credential that systemd hands over is not there yet.
-  output=$(as_nobody "$(tree_of prometheus)/bin/promtool" check config --syntax-only "$stage/prometheus/prometheus.yml" 2>&1) ||
+  ! in_role prometheus || output=$(as_nobody "$(tree_of prometheus)/bin/promtool" check config --syntax-only "$stage/prometheus/prometheus.yml" 2>&1) ||
     refuse_configuration Prometheus "$output"
   mapfile -t rules < <(find "$stage/prometheus/rules" -name '*.yml' 2>/dev/null)
-  ((${#rules[@]} == 0)) || output=$(as_nobody "$(tree_of prometheus)/bin/promtool" check rules "${rules[@]}" 2>&1) ||
+  ! in_role prometheus || ((${#rules[@]} == 0)) || output=$(as_nobody "$(tree_of prometheus)/bin/promtool" check rules "${rules[@]}" 2>&1) ||
     refuse_configuration Prometheus "$output"
   output=$(as_nobody "$(tree_of alloy)/bin/alloy" validate "$stage/alloy" 2>&1) ||
     refuse_configuration Alloy "$output"

@@ -24,8 +24,9 @@ verify_all() {
   verify_endpoints
   if [[ -z $1 ]]; then
     verify_alloy
-    verify_samples
-    verify_grafana "$2" "$3"
+    ! in_role prometheus || verify_samples
+    verify_proof
+    ! in_role grafana || verify_grafana "$2" "$3"
   fi
   echo "$PASSED ✓, $FAILED ✗"
   # Where everything is switched off, nothing is proved.
@@ -52,6 +53,7 @@ verify_endpoints() {
   endpoint "service" metrics-service.service 8000 / /health /metrics
   endpoint "Alloy" metrics-alloy.service 12345 /-/ready /metrics
   endpoint "Alloy's UI" metrics-alloy-ui.socket 3000 /
+  in_role prometheus || return 0
   endpoint "Prometheus" metrics-prometheus.service 9090 /-/ready /-/healthy
   endpoint "Grafana" metrics-grafana.service 3001 /api/health
 }
@@ -95,9 +97,10 @@ verify_alloy() {
 
 # prom QUERY: the value of the first series of an instant query, or nothing.
 prom() {
-  local_get 9090/api/v1/query --get --data-urlencode "query=$1" 2>/dev/null | sed -n 's/.*"value":\[[0-9.]*,"\([^"]*\)"\].*/\1/p'
+  local_get 9090/api/v1/query --get --data-urlencode "query=$1" 2>/dev/null | value
 }
 prom_is() { [[ $(prom "$1") == "$2" ]]; }
+value() { sed -n 's/.*"value":\[[0-9.]*,"\([^"]*\)"\].*/\1/p'; }
 
 verify_samples() {
   if [[ -z ${ANSWERS[9090]-} ]]; then skip "samples" "Prometheus does not answer" && return; fi
@@ -106,7 +109,6 @@ verify_samples() {
     row_is_up "$job" "http://127.0.0.1:9090/targets tells why"
   done
   row_is_up metrics_service "journalctl -u metrics-alloy.service -n 50: does it scrape, does it write?"
-  [[ -z ${ANSWERS[8000]-} || -z ${ANSWERS[12345]-} ]] || verify_proof
 }
 
 row_is_up() {
@@ -125,23 +127,74 @@ row_is_up() {
   fi
 }
 
-# The pipeline as a whole: ten requests to the service, and the samples that show them.
+# The pipeline as a whole: ten requests to the service, and the samples that show them, wherever they go.
 verify_proof() {
-  local row="10 requests to /simulate-load arrive as samples" before after i
-  local selector='http_requests_total{job="metrics_service",endpoint="/simulate-load"}'
-  before=$(service_count)
+  [[ -n ${ANSWERS[8000]-} && -n ${ANSWERS[12345]-} ]] || return 0
+  local row="10 requests to /simulate-load arrive as samples" before after i failed selector
+  selector="http_requests_total{job=\"metrics_service\",instance=\"$(uname -n)\",endpoint=\"/simulate-load\"}"
+  before=$(service_count) failed=$(queue samples_failed_total)
   for ((i = 0; i < 10; i++)); do
     local_get 8000/simulate-load --max-time 20 >/dev/null 2>&1 || { fail "$row" "request $((i + 1)) was not answered" "journalctl -u metrics-service.service -n 50" && return; }
   done
   after=$(date +%s)
   # Only a sample scraped after the requests counts: an older one may be of a counter that has begun anew since.
+  local arrived="sum($selector and timestamp($selector) >= $after) >= bool $((before + 10))"
   SECONDS=0
-  if eventually prom_is "sum($selector and timestamp($selector) >= $after) >= bool $((before + 10))" 1; then
+  if [[ -z ${ANSWERS[9090]-} ]]; then
+    :
+  elif eventually prom_is "$arrived" 1; then
     pass "$row (after $SECONDS s)"
   else
     fail "$row" "http_requests_total has not grown by 10 within $PATIENCE s" "journalctl -u metrics-alloy.service -n 50"
   fi
+  [[ -z ${FORWARD[url]-} ]] || verify_far "$arrived" "$after" "$failed"
 }
+
+# verify_far QUERY AFTER FAILED: at the far end by the query, where it answers one, else by what Alloy counts of its queue there.
+verify_far() {
+  local row="they reach ${FORWARD[url]}" problem='' remedy="journalctl -u metrics-alloy.service -n 50"
+  if may_log_in; then
+    refusal
+    problem=${REFUSAL%%|*} problem=${problem#later:}
+    [[ $REFUSAL != *\|* ]] || remedy="${REFUSAL#*|} of sudo ./install.sh"
+  fi
+  if [[ -n $problem ]]; then
+    fail "$row" "it $problem" "$remedy"
+  elif may_log_in && far_answers; then
+    if eventually far_is "$1" 1; then
+      pass "$row (after $SECONDS s, by a query at $(query_url))"
+    else
+      fail "$row" "a query at $(query_url) does not show them within $PATIENCE s" "$remedy; is --forward-query-url right?"
+    fi
+  elif [[ -n ${FORWARD[query-url]-} ]] && may_log_in; then
+    fail "$row" "$(query_url) answers no query: $(far_query 1 2>&1 | head -n 1)" "correct --forward-query-url of sudo ./install.sh"
+  elif eventually sent_since "$2" && [[ $(queue samples_failed_total) == "$3" ]]; then
+    pass "$row (after $SECONDS s, by what Alloy counts as sent; $(may_log_in && echo "the receiver answers no query here" || echo "as root also by a query, where it answers one"))"
+  else
+    fail "$row" "Alloy has sent nothing since, or was refused: $(queue samples_failed_total) samples lost, $(queue samples_pending) waiting" "$remedy; as root this says more"
+  fi
+}
+
+# queue METRIC: the value for the queue to the far end, a whole number.
+queue() { local_get 12345/metrics 2>/dev/null | awk -v name="prometheus_remote_storage_$1{" 'index($0, name) == 1 && /remote_name="forward"/ { printf "%d", $NF }'; }
+# A refused sample counts as sent here, too, hence the look at those that failed.
+sent_since() { local last && last=$(queue queue_highest_sent_timestamp_seconds) && ((${last:-0} >= $1)); }
+
+may_log_in() { [[ -z ${FORWARD[credentials]-} || -r ${FORWARD[credentials]} ]]; }
+# The base of the query API: beside the receiver's path in VictoriaMetrics, Prometheus, Grafana Cloud and Thanos, below /prometheus in Mimir.
+query_url() {
+  local url=${FORWARD[url]%%\?*}
+  case ${FORWARD[query-url]-$url} in
+  "${FORWARD[query-url]-}") echo "${FORWARD[query-url]%/}" ;;
+  */api/prom/push) echo "${url%/push}" ;;
+  */api/v1/push) echo "${url%/api/v1/push}/prometheus" ;;
+  */insert/*/prometheus/*) url=${url%/api/v1/write} && echo "${url/\/insert\//\/select\/}" ;;
+  *) echo "${url%/api/v1/*}" ;;
+  esac
+}
+far_query() { far --fail --get --data-urlencode "query=$1" "$(query_url)/api/v1/query"; }
+far_answers() { far_query 1 2>/dev/null | grep '"status":"success"' >/dev/null; }
+far_is() { [[ $(far_query "$1" 2>/dev/null | value) == "$2" ]]; }
 
 # The service's own count of /simulate-load.
 service_count() { local_get 8000/metrics | awk '/^http_requests_total\{.*endpoint="\/simulate-load"/ { sum += $NF } END { printf "%d", sum }'; }

@@ -1,0 +1,188 @@
+# Where else the samples go, and the role of a host that keeps none itself. What install.sh was told of both is in the release, in
+# the file `options`, so that a later run without options keeps it. Credentials are not: there stands only the folder where they lie.
+# shellcheck shell=bash disable=SC2034  # the scripts that source this file use the lists
+
+# A changed credential gets a folder of its own, which the release names: going back to a release goes back to its credentials.
+CREDENTIALS=$STATE/credentials
+# role (agent, or nothing), url, user, tenant, query-url, credentials: a folder with password, token, ca, as far as there are any.
+declare -A FORWARD=()
+# The same of this run, with files for the credentials, and `none` to end it. install.sh fills it.
+declare -A GIVEN=()
+
+# recall: what the release says that is being activated, is active, or was left by an uninstall.
+recall() {
+  local release key value
+  for release in "$OPT"/{open,current} "$RELEASES"/*; do
+    [[ -d $release ]] || continue
+    while read -r key value; do FORWARD[$key]=$value; done < <(cat "$release/options" 2>/dev/null)
+    break
+  done
+}
+
+in_role() { [[ ${FORWARD[role]-} != agent || $1 != *@(prometheus|grafana)* ]]; }
+# take_role: the one place that shortens the lists.
+take_role() {
+  in_role prometheus && return
+  ARCHIVED=(alloy) PORTS=(8000 3000 12345)
+  mapfile -t UNITS < <(printf '%s\n' "${UNITS[@]}" | grep -v -E 'prometheus|grafana')
+}
+
+# settle: what this run was told, on top of what the host has. A receiver is told as a whole: nothing of another one goes to it.
+settle() {
+  local key
+  recall
+  BEFORE=${FORWARD[credentials]-}
+  [[ -z ${GIVEN[none]-} || -z ${GIVEN[url]-}${GIVEN[user]-}${GIVEN[password]-}${GIVEN[token]-}${GIVEN[ca]-}${GIVEN[tenant]-}${GIVEN[query-url]-} ]] ||
+    usage_error "--no-forward and the other --forward options exclude each other"
+  [[ -z ${GIVEN[token]-} || -z ${GIVEN[user]-}${GIVEN[password]-} ]] || usage_error "a receiver takes a password or a token, not both"
+  [[ -z ${GIVEN[none]-}${GIVEN[url]-} ]] || FORWARD=([role]=${FORWARD[role]-})
+  for key in role url user tenant query-url; do [[ -z ${GIVEN[$key]-} ]] || FORWARD[$key]=${GIVEN[$key]}; done
+  [[ ${FORWARD[role]-} != full ]] || unset 'FORWARD[role]'
+  [[ -z ${GIVEN[token]-} ]] || unset 'FORWARD[user]'
+  take_role
+  check_forward
+}
+
+BEFORE=''
+check_forward() {
+  local key host
+  for key in "${!GIVEN[@]}"; do
+    [[ $key == @(role|none) || -n ${FORWARD[url]-} ]] || usage_error "this host forwards nowhere yet: --forward-url URL is needed, too"
+  done
+  if [[ -z ${FORWARD[url]-} ]]; then
+    in_role prometheus || usage_error "an agent keeps no samples, so it has to forward them: --forward-url URL, or --role full"
+    return 0
+  fi
+  [[ ${FORWARD[url]} =~ ^https?://(\[[0-9a-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?(/[A-Za-z0-9._~%/@:=+\&?,-]*)?$ ]] ||
+    usage_error "--forward-url is not of the form https://HOST[:PORT]/PATH, without a password in it"
+  for key in url query-url; do
+    host=${FORWARD[$key]-https://} host=${host,,}
+    [[ $host =~ ^https:// || $host =~ ^http://(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?(/|$) ]] ||
+      usage_error "--forward-$key: http:// would send samples and credentials in the clear; https:// is needed, but on the loopback"
+  done
+  [[ ${FORWARD[query-url]-https://a} =~ ^https?://[]A-Za-z0-9.:/_~%[-]+$ ]] || usage_error "--forward-query-url is no address"
+  [[ ${FORWARD[user]-a} =~ ^[A-Za-z0-9._@+/-]+$ ]] || usage_error "--forward-user has other characters than letters, digits and . _ @ + / -"
+  [[ ${FORWARD[tenant]-a} =~ ^[A-Za-z0-9!._*\'\(\)|-]+$ ]] || usage_error "--forward-tenant is no name of a tenant"
+  if [[ -n ${FORWARD[user]-} ]]; then
+    [[ -n ${GIVEN[password]-} || (-z ${GIVEN[url]-} && -e $BEFORE/password) ]] || usage_error "--forward-user needs --forward-password-file"
+  else
+    [[ -z ${GIVEN[password]-} ]] || usage_error "--forward-password-file needs --forward-user"
+  fi
+  for key in password token; do
+    [[ -z ${GIVEN[$key]-} || $(<"${GIVEN[$key]}") =~ ^[^[:space:]].*$ && $(wc -l <"${GIVEN[$key]}") -le 1 ]] || usage_error "${GIVEN[$key]} is not one line with the $key"
+  done
+  [[ -z ${GIVEN[ca]-} ]] || grep --quiet -e '-BEGIN CERTIFICATE-' "${GIVEN[ca]}" || usage_error "${GIVEN[ca]} has no certificate"
+}
+
+# forward: takes the credentials, and asks the receiver whether it does, too, before anything changes.
+forward() {
+  local folder name
+  [[ -z $DRY_RUN ]] || CREDENTIALS=$RUN/credentials
+  if [[ -n ${GIVEN[password]-}${GIVEN[token]-}${GIVEN[ca]-} ]]; then
+    mkdir -p "$CREDENTIALS"
+    folder=$(mktemp --directory "$CREDENTIALS/XXXXXX")
+    for name in password token ca; do
+      if [[ -n ${GIVEN[$name]-} ]]; then
+        (umask 077 && cat "${GIVEN[$name]}" >"$folder/$name")
+      elif [[ -e ${FORWARD[credentials]-}/$name && ($name == ca || -z ${GIVEN[password]-}${GIVEN[token]-}) ]]; then
+        cp --preserve=mode "${FORWARD[credentials]}/$name" "$folder"
+      fi
+    done
+    if [[ -n $BEFORE ]] && diff --recursive --brief "$BEFORE" "$folder" >/dev/null; then rm -rf "$folder" && folder=$BEFORE; fi
+    FORWARD[credentials]=$folder
+    sync "$CREDENTIALS" "$folder" "$folder"/*
+  fi
+  refusal
+  case $REFUSAL in
+  '') say "    ${FORWARD[url]} takes samples" ;;
+  later:*) warn "${FORWARD[url]} ${REFUSAL#*:}; samples wait on this host's disk meanwhile" ;;
+  *) die "${FORWARD[url]} ${REFUSAL%%|*}" "${REFUSAL#*|}" ;;
+  esac
+}
+
+# far CURL-OPTION...: asks the far end as Alloy does. What it logs in with goes in by a descriptor, as anyone may read a command line.
+far() { curl --disable --noproxy '*' --silent --show-error --max-time 15 --config <(login) "$@"; }
+login() {
+  local folder=${FORWARD[credentials]-/nowhere} secret
+  # The folder without certificates keeps curl from those of the host, which do not count beside a CA of one's own.
+  [[ ! -e $folder/ca ]] || printf 'cacert = "%s"\ncapath = "%s"\n' "$folder/ca" "$folder"
+  [[ -z ${FORWARD[tenant]-} ]] || printf 'header = "X-Scope-OrgID: %s"\n' "${FORWARD[tenant]}"
+  for secret in "$folder"/{password,token}; do
+    [[ -r $secret ]] || continue
+    case $secret in
+    *password) printf 'user = "%s:%s"\n' "${FORWARD[user]}" "$(quoted "$secret")" ;;
+    *) printf 'header = "Authorization: Bearer %s"\n' "$(quoted "$secret")" ;;
+    esac
+  done
+}
+quoted() { sed 's/[\\"]/\\&/g' "$1"; }
+
+# refusal: leaves in REFUSAL why the receiver takes no samples, and after a | the remedy; `later:` before what may pass by itself.
+# An empty write is nothing but the length 0.
+refusal() {
+  local answer status=0
+  answer=$(printf '\0' | far --data-binary @- --header 'Content-Type: application/x-protobuf' --header 'Content-Encoding: snappy' \
+    --header 'X-Prometheus-Remote-Write-Version: 0.1.0' --output /dev/null --write-out '%{http_code}' "${FORWARD[url]}" 2>&1) || status=$?
+  case $status:$answer in
+  # 400: it looked into what was sent.
+  0:2?? | 0:400) REFUSAL='' ;;
+  0:401 | 0:403) REFUSAL="refuses the login (status $answer)|give it what it wants: --forward-user with --forward-password-file, or --forward-token-file, or --forward-tenant" ;;
+  0:404 | 0:405) REFUSAL="takes no samples at this path (status $answer)|see the address for remote write in the receiver's manual" ;;
+  0:*) REFUSAL="later:answers with status $answer" ;;
+  6:*) REFUSAL="has a host that is not known here|correct --forward-url, or this host's DNS" ;;
+  35:* | 51:* | 60:* | 77:*) REFUSAL="can't be trusted: ${answer%$'\n'*}|give the certificate of who signed the receiver's: --forward-ca FILE" ;;
+  *) REFUSAL="later:does not answer: ${answer%$'\n'*}" ;;
+  esac
+}
+
+# compose_forward: what a release has more, or in an agent other, than a plain one.
+compose_forward() {
+  local key outputs=$MADE/etc/alloy/outputs.alloy
+  [[ -n ${FORWARD[url]-} ]] || return 0
+  for key in role url user tenant query-url credentials; do [[ -z ${FORWARD[$key]-} ]] || echo "$key ${FORWARD[$key]}"; done >"$MADE/options"
+  if in_role prometheus; then
+    sed -i 's/local\.receiver\]/local.receiver, prometheus.remote_write.forward.receiver]/' "$outputs"
+  else
+    sed -i -e 's/local\.receiver\]/forward.receiver]/' -e '/^\/\/ The Prometheus of this host/,/^$/d' "$outputs"
+  fi
+  forward_alloy >"$MADE/etc/alloy/forward.alloy"
+  [[ -n ${FORWARD[credentials]-} ]] || return 0
+  install -D -m 0644 <(drop_in) "$MADE/systemd/metrics-alloy.service.d/forward.conf"
+}
+
+has_credential() { [[ -e ${FORWARD[credentials]-/nowhere}/$1 ]]; }
+credential() { printf 'sys.env("CREDENTIALS_DIRECTORY") + "/forward-%s"' "$1"; }
+
+forward_alloy() {
+  local more=''
+  [[ -z ${FORWARD[tenant]-} ]] || more+=$'\n\n\t\theaders = {"X-Scope-OrgID" = "'"${FORWARD[tenant]}"'"}'
+  ! has_credential password || more+=$(block basic_auth "username      = \"${FORWARD[user]}\"" "password_file = $(credential password)")
+  ! has_credential token || more+=$(block authorization 'type             = "Bearer"' "credentials_file = $(credential token)")
+  ! has_credential ca || more+=$(block tls_config "ca_file = $(credential ca)")
+  cat <<END
+// Where else the samples go, as install.sh was told by its options --forward-…: run it again with others to change it.
+
+prometheus.remote_write "forward" {
+	endpoint {
+		name = "forward"
+		url  = "${FORWARD[url]}"$more
+	}
+}
+
+// Alloy's own metrics, for the far end alone: they show the queue to it.
+prometheus.scrape "alloy" {
+	job_name        = "alloy"
+	targets         = [{"__address__" = "127.0.0.1:12345", "instance" = constants.hostname}]
+	scrape_interval = "15s"
+	forward_to      = [prometheus.remote_write.forward.receiver]
+}
+END
+}
+block() { printf '\n\n\t\t%s {' "$1" && printf '\n\t\t\t%s' "${@:2}" && printf '\n\t\t}'; }
+
+drop_in() {
+  local name
+  echo "# What Alloy logs in with at the far end: files of root's, put there by install.sh --forward-…"
+  echo '[Service]'
+  for name in password token ca; do ! has_credential "$name" || echo "LoadCredential=forward-$name:${FORWARD[credentials]}/$name"; done
+}
