@@ -5,7 +5,7 @@
 readonly FAR_URL=https://far.example:8427/api/v1/write
 FAR=$NOTES/far
 
-# make_far_end PASSWORD
+# make_far_end USER:PASSWORD...
 make_far_end() {
   mkdir -p "$FAR"
   unshare --net sleep infinity &
@@ -14,7 +14,7 @@ make_far_end() {
   on_far ip link set lo up
   certify far
   certify wrong
-  password_is "$1"
+  logins_are "$@"
   start python3 "$VM_DIR/lib/far.py" "$FAR" 8429 8428
   far_is_back
 }
@@ -29,8 +29,12 @@ certify() {
     -addext subjectAltName=DNS:far.example -keyout "$FAR/$1.key" -out "$FAR/$1.pem" 2>>"$FAR/log"
 }
 
-password_is() {
-  printf "users:\n  - {username: fleet, password: '%s', url_prefix: 'http://127.0.0.1:8429'}\n" "$1" >"$FAR/users.yml"
+logins_are() {
+  local login
+  {
+    echo users:
+    for login; do printf "  - {username: '%s', password: '%s', url_prefix: 'http://127.0.0.1:8429'}\n" "${login%%:*}" "${login#*:}"; done
+  } >"$FAR/users.yml"
   [[ ! -e $FAR/pids ]] || kill -HUP "$(tail -n 1 "$FAR/pids")"
 }
 

@@ -83,7 +83,7 @@ restarts_lose_no_request() {
 longest_gap() { samples_of 'up{job="metrics_service"}[10m]' | gap_in "$@"; }
 gap_in() {
   awk -v start="$1" -v end="$2" '
-    last && $1 - last > longest { longest = $1 - last }
+    last && $1 > start && $1 - last > longest { longest = $1 - last }
     { if (!last) first = $1; last = $1 }
     END { print (first <= start && last >= end) ? longest : 0 }'
 }
