@@ -22,33 +22,24 @@
 #
 # Exit status: 0 when the stack runs and is verified, 1 when not, 2 for a wrong call.
 
+# shellcheck disable=SC2034  # lib/ reads what is set here
 set -euo pipefail
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ROOT=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
-. "$ROOT/lib/common.sh"
-. "$ROOT/lib/fetch.sh"
-. "$ROOT/lib/forward.sh"
-. "$ROOT/lib/preflight.sh"
-. "$ROOT/lib/tools.sh"
-. "$ROOT/lib/release.sh"
-. "$ROOT/lib/plan.sh"
-. "$ROOT/lib/activate.sh"
-. "$ROOT/lib/units.sh"
-. "$ROOT/lib/leave.sh"
-. "$ROOT/lib/screen.sh"
+# shellcheck source=lib/common.sh
+for file in "$ROOT"/lib/*.sh; do . "$file"; done
 
-# What the options say; lib/ reads them.
+# What the options say.
 FROM='' DOWNLOAD='' SERVICE_BINARY='' VERSIONS=$ROOT/etc/versions.conf ALLOW_DOWNGRADE='' DRY_RUN=''
-BUILD='' STEP='' PACKAGES=()
+BUILD='' STEP=''
+# What they say of forwarding: FORWARD's words, with files for the credentials, and `none` to end it.
+declare -A GIVEN=()
 
 main() {
   options "$@"
   # Nothing that lies in the caller's folder is to be read by a program that root runs.
   cd /
-  if [[ -n $DOWNLOAD ]]; then
-    download_only
-    exit
-  fi
+  [[ -z $DOWNLOAD ]] || download_only
   need_root "$@"
   settle
   lock
@@ -69,42 +60,34 @@ main() {
 
 run() {
   STEP=$1
-  step "$1"
+  say "==> $1"
   "$@"
 }
 
 options() {
-  local name
+  local option
   while (($#)); do
-    case $1 in
-    --from | --download | --versions | --service-binary)
+    option=$1
+    # Those with a value take it first.
+    case $option in
+    --from | --download | --versions | --service-binary | --role | --forward-*)
       [[ -n ${2-} ]] || usage_error "$1 needs a value"
-      [[ -e $2 || $1 == --download ]] || usage_error "$1: $2 does not exist"
-      case $1 in
-      --from) [[ -d $2 ]] || usage_error "$1: $2 is not a folder" && FROM=$(realpath "$2") ;;
-      --download) DOWNLOAD=$(realpath --canonicalize-missing "$2") ;;
-      --versions) VERSIONS=$(realpath "$2") ;;
-      --service-binary) SERVICE_BINARY=$(realpath "$2") ;;
-      esac
+      [[ $1 =~ ^--(download|role|forward-(url|user|tenant|query-url))$ || -f $2 || ($1 == --from && -d $2) ]] || usage_error "$1: $2 does not exist, or is of another kind"
       shift
-      ;;
-    --role | --forward-*)
-      [[ -n ${2-} ]] || usage_error "$1 needs a value"
-      name=${1#--} name=${name#forward-} name=${name%-file}
-      case $1 in
-      --role) [[ $2 == @(agent|full) ]] || usage_error "$1: it is agent or full" && GIVEN[role]=$2 ;;
-      --forward-url | --forward-user | --forward-tenant | --forward-query-url) GIVEN[$name]=$2 ;;
-      --forward-password-file | --forward-token-file | --forward-ca) [[ -f $2 ]] || usage_error "$1: $2 is no file" && GIVEN[$name]=$(realpath "$2") ;;
-      *) usage_error "unknown option $1" ;;
-      esac
-      shift
-      ;;
+      ;;&
+    --from) FROM=$(realpath "$1") ;;
+    --download) DOWNLOAD=$(realpath --canonicalize-missing "$1") ;;
+    --versions) VERSIONS=$(realpath "$1") ;;
+    --service-binary) SERVICE_BINARY=$(realpath "$1") ;;
+    --role) GIVEN[role]=$1 ;;
+    --forward-url | --forward-user | --forward-tenant | --forward-query-url) GIVEN[${option#--forward-}]=$1 ;;
+    --forward-password-file | --forward-token-file | --forward-ca) option=${option%-file} && GIVEN[${option#--forward-}]=$(realpath "$1") ;;
     --no-forward) GIVEN[none]=1 ;;
     --allow-downgrade) ALLOW_DOWNGRADE=1 ;;
     --dry-run) DRY_RUN=1 ;;
     --help) manual && exit ;;
     --version) echo "metrics-stack $VERSION" && exit ;;
-    *) usage_error "unknown option $1" ;;
+    *) usage_error "unknown option $option" ;;
     esac
     shift
   done
@@ -113,12 +96,12 @@ options() {
 
 download_only() {
   local component problems=0
-  refuse() { problem "$@" && problems=$((problems + 1)); }
   check_pins
   has curl || refuse "curl is not there" "install the package curl"
   ((problems == 0)) || exit 1
   for component in "${ARCHIVED[@]}"; do download "$component" "$DOWNLOAD"; done
   say "the archives are in $DOWNLOAD: bring that folder to the host and run there: sudo ./install.sh --from FOLDER --service-binary FILE"
+  exit
 }
 
 # What is started is worth more than a check that is wrong: whatever this says, nothing is taken back.
@@ -132,44 +115,38 @@ verify() {
 finish() {
   trap '' INT TERM HUP
   set +e
-  to_log
+  # The command that a signal has cut off may have had its output elsewhere.
+  exec >&7 2>&1
   done_working
   [[ -z $BUILD ]] || kill -- "-$BUILD" 2>/dev/null
-  if (($1 != 0)) && [[ $STEP != verify ]]; then go_back "$1" >&2; fi
+  if (($1 != 0)) && [[ $STEP != verify ]]; then go_back "$1"; fi
   sweep
   close_log "$1"
   exit "$1"
 }
 
-# What has failed is left for what was active before. Errors on the way end it, hence the subshells and no condition.
+# What has failed is left for what was active before. Errors on the way end it, hence the subshell and no condition.
 go_back() {
-  local status
   (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if they do not, run: bash -x $0"
   rm -f "$RESERVE"
   RETREAT=1
-  if [[ ! -L $OPT/open ]]; then
-    if [[ -n $BEGUN ]]; then echo "the release is active all the same"; else echo "nothing has been changed"; fi
-  elif [[ -z $BEGUN ]]; then
-    echo "nothing has been changed by this run; an earlier one was cut off, and is finished when this succeeds"
+  if [[ -z $BEGUN ]]; then
+    echo "nothing has been changed"
+    [[ ! -L $OPT/open ]] || echo "an earlier run was cut off: it is finished when this succeeds"
+  elif [[ ! -L $OPT/open ]]; then
+    echo "the release is active all the same"
   else
-    if [[ -e $OPT/current ]]; then
-      echo "going back to the release that was active before"
-      (set -e; activate "$(realpath "$OPT/current")")
-    else
-      echo "taking away what was placed"
-      (set -e; activate "$NOTHING"; forget_fresh)
-    fi
-    status=$?
-    if ((status == 0)); then
-      echo "everything is back as it was"
-    else
-      problem "the way back failed, too" "mend what is said above and run this again: it goes on from here. Data and edited files are untouched"
-    fi
+    echo "going back to what was active before"
+    (set -e; activate "$(readlink --canonicalize-existing "$OPT/current" || echo "$NOTHING")")
+    case $? in
+    0) echo "everything is back as it was" ;;
+    *) problem "the way back failed, too" "mend what is said above and run this again: it goes on from here. Data and edited files are untouched" ;;
+    esac
   fi
   (set -e; collect)
   if [[ -n $FROM ]]; then rm -rf "$CACHE"; else rmdir "$CACHE" 2>/dev/null; fi
   [[ ! -d $CACHE ]] || echo "kept: what has arrived in $CACHE, for the next run to go on from; uninstall.sh --purge takes it"
-  ((${#PACKAGES[@]} == 0)) || echo "kept: the packages that were missing: ${PACKAGES[*]}"
+  [[ ! -d $VAR || -e $OPT/current ]] || say_kept
 }
 
 main "$@"

@@ -13,11 +13,8 @@
 set -euo pipefail
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ROOT=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
-. "$ROOT/lib/common.sh"
-. "$ROOT/lib/plan.sh"
-. "$ROOT/lib/activate.sh"
-. "$ROOT/lib/units.sh"
-. "$ROOT/lib/leave.sh"
+# shellcheck source=lib/common.sh
+for file in "$ROOT"/lib/*.sh; do . "$file"; done
 
 main() {
   local purge='' yes='' option
@@ -34,12 +31,12 @@ main() {
   [[ -z $purge || -n $yes || ! -t 0 ]] || ask
   lock
   if [[ -n $purge ]]; then
-    step "purge"
+    say "==> purge"
     purge
   elif [[ -L $OPT/current || -L $OPT/open ]]; then
     keep_log uninstall
     trap 'close_log $?' EXIT
-    step "remove"
+    say "==> remove"
     activate "$NOTHING"
   else
     say "metrics-stack is not installed"
@@ -52,8 +49,7 @@ main() {
 
 ask() {
   local answer
-  printf 'This deletes all samples, dashboards and settings of metrics-stack on this host. Type yes to go on: '
-  read -r answer
+  read -r -p 'This deletes all samples, dashboards and settings of metrics-stack on this host. Type yes to go on: ' answer
   [[ $answer == yes ]] || die "nothing has been changed" "answer yes, or run: $0 --purge --yes"
 }
 

@@ -14,11 +14,8 @@
 set -euo pipefail
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ROOT=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
-. "$ROOT/lib/common.sh"
-. "$ROOT/lib/forward.sh"
-. "$ROOT/lib/verify.sh"
-. "$ROOT/lib/plan.sh"
-. "$ROOT/lib/report.sh"
+# shellcheck source=lib/common.sh
+for file in "$ROOT"/lib/*.sh; do . "$file"; done
 
 main() {
   local report='' quick='' login=admin:admin login_file=''

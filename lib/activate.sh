@@ -3,12 +3,10 @@
 # with whatever release, forward. Nothing on the way deletes data or what a person has made.
 #
 # Call it bare: under `if`, `||` or `&&` a command that fails would not end it.
-# shellcheck shell=bash
 
 # RELEASE and PLAN: what is being activated, and what has to change for it. BEGUN: this run has changed something.
-RELEASE='' PLAN='' BEGUN=''
-# RETREAT: this is the way back. FRESH: components whose data can only be of this run.
-RETREAT='' FRESH=() DRY_RUN=''
+# RETREAT: this is the way back.
+RELEASE='' PLAN='' BEGUN='' RETREAT='' DRY_RUN=''
 
 activate() {
   local part
@@ -25,44 +23,35 @@ activate() {
     end
   fi
   collect
-  [[ $RELEASE == "$NOTHING" ]] || start_all
+  # The target comes last, when all that it would start is there.
+  [[ $RELEASE == "$NOTHING" ]] || for part in "${PARTS[@]:1}" stack; do start_part "$part"; done
 }
 
 is_needed() { [[ ! $OPT/current -ef $RELEASE || -L $OPT/open || -n $(changes) ]] || compgen -G "$MARKS/*" >/dev/null; }
 
 # changes [PART]: the lines of the plan that are to be done.
-changes() { grep -E "^${1-[^ ]+} (put|drop|switch) " <<<"$PLAN" || :; }
+changes() { grep -E "^${1-[^ ]+} (write|remove|switch) " <<<"$PLAN" || :; }
 
 # Says what a person has made of shipped files, which stays so, and with --dry-run what would be done.
 tell() {
-  local part action path
+  local part action path file
   while read -r part action path; do
+    file=$(live "$path")
     case $action:$DRY_RUN in
-    keep:*) say "    kept as it is: $(live "$path"); what is shipped: diff $(live "$path") $OPT/current/$path" ;;
-    miss:*) say "    stays deleted: $(live "$path"); to have it back: cp $OPT/current/$path $(live "$path")" ;;
-    put:1) say "    would write $(live "$path")" ;;
-    drop:1) say "    would remove $(live "$path")" ;;
-    switch:1) say "    would point $OPT/$part to $path" ;;
+    keep:*) say "    kept as it is: $file; what is shipped: diff $file $OPT/current/$path" ;;
+    miss:*) say "    stays deleted: $file; to have it back: cp $OPT/current/$path $file" ;;
+    *:1) say "    would stop $(units_of "$part"), and $action $file" ;;
     esac
-  done <<<"$PLAN"
-  [[ -z $DRY_RUN ]] || for part in $(changes | cut -d' ' -f1 | uniq); do say "    would stop and start: $(units_of "$part")"; done
+  done < <(grep . <<<"$PLAN")
 }
 
 begin() {
-  local component
   mkdir -p "$STATE" "$ETC" "$MARKS"
-  forget_databases
-  if [[ ! -e $OPT/current && -z $RETREAT ]]; then
-    for component in prometheus alloy grafana; do
-      [[ -e $PRIVATE/metrics-stack/$component || -e $VAR/$component ]] || FRESH+=("$component")
-    done
-  fi
-  # Room for the way back, in case the disk fills up meanwhile.
+  [[ -L $OPT/open ]] || rm -rf "$(grafana_data)"/database-before*
   [[ -n $RETREAT || $RELEASE == "$NOTHING" ]] || head -c 2M /dev/zero >"$RESERVE"
   point "$OPT/open" "releases/${RELEASE##*/}"
   [[ $RELEASE == "$NOTHING" ]] || proxy_may on
 }
-readonly RESERVE=$ETC/.metrics-stack.reserve
 
 # move PART: it is stopped before anything of it changes, so that no program sees another version's files.
 move() {
@@ -71,27 +60,39 @@ move() {
   mark "$1"
   stop_part "$1"
   while read -r _ action path; do
-    case $action in
-    put) put "$path" ;;
-    drop) drop "$path" ;;
-    switch) switch "$1" "$path" ;;
-    esac
+    "do_$action" "$path" "$1"
   done < <(changes "$1")
   systemctl daemon-reload
   if [[ $RELEASE != "$NOTHING" ]]; then
     enable_new "$1"
-    start_part "$1"
+    [[ $1 == stack ]] || start_part "$1"
   fi
   rm -f "$MARKS/$1"
 }
 
-# put PATH: a power cut leaves the old file or the new one.
-put() {
+# do_write PATH: a power cut leaves the old file or the new one.
+do_write() {
   local file part
   file=$(live "$1") part=${file%/*}/.metrics-stack.part
   mkdir -p "${file%/*}"
   cp "$RELEASE/$1" "$part"
   rename "$part" "$file"
+}
+
+do_remove() {
+  local file
+  file=$(live "$1")
+  [[ $1 != systemd/* || $1 == *.d/* ]] || stop_units "${1#systemd/}"
+  rm -f "$file"
+  sync "${file%/*}"
+  # A person's drop-ins keep theirs.
+  [[ $1 != *.d/* ]] || rmdir "${file%/*}" 2>/dev/null || :
+}
+
+# do_switch TREE COMPONENT
+do_switch() {
+  [[ $2 != grafana || -z $1 ]] || change_database "$1"
+  if [[ -n $1 ]]; then point "$OPT/$2" "$1"; else rm -f "$OPT/$2"; fi
 }
 
 rename() {
@@ -108,30 +109,13 @@ point() {
   sync "${1%/*}"
 }
 
-drop() {
-  local file
-  file=$(live "$1")
-  [[ $1 != systemd/* || $1 == *.d/* ]] || stop_units "${1#systemd/}"
-  rm -f "$file"
-  sync "${file%/*}"
-  # A person's drop-ins keep theirs.
-  [[ $1 != *.d/* ]] || rmdir "${file%/*}" 2>/dev/null || :
-}
-
-# switch COMPONENT TREE
-switch() {
-  if [[ $1 == grafana && -n $2 ]]; then change_database "$(readlink "$OPT/grafana")" "$2"; fi
-  if [[ -n $2 ]]; then point "$OPT/$1" "$2"; else rm -f "$OPT/$1"; fi
-}
-
 # enable_new PART: only what this release brings to the host. A person's `disable` of what was there before stays.
 enable_new() {
   local unit
   for unit in $(units_of "$1"); do
-    if [[ -f $UNIT_DIR/$unit && ! -e $OPT/current/systemd/$unit ]]; then
-      systemctl --quiet enable "$unit"
-      sync "$UNIT_DIR"/*.wants
-    fi
+    [[ -f $UNIT_DIR/$unit && ! -e $OPT/current/systemd/$unit ]] || continue
+    systemctl --quiet enable "$unit"
+    sync "$UNIT_DIR"/*.wants
   done
 }
 
@@ -151,19 +135,16 @@ end() {
   find "$ETC/" "$UNIT_DIR/" -name '.metrics-stack.*' -printf '%h\0' -delete | xargs --null --no-run-if-empty sync
   rm -f "$OPT/open" "$MARKS"/*
   sync "$OPT"
-  forget_databases
   systemctl daemon-reload
 }
 
-# Takes away what no release needs any more that is current, or would be again after an uninstall, and that no process uses. It gets
-# another name first, as a name means that all of it is there.
+# Takes away releases that are not current, or after an uninstall only their empty folders, and the credentials and trees that no
+# release names.
 collect() {
-  local thing path
+  local thing path named
   rm -rf "$RELEASES"/.old "$RELEASES"/.new "$TREES"/.old "$TREES"/.new
-  for thing in "$RELEASES"/*/; do
-    thing=${thing%/}
+  for thing in "$RELEASES"/*; do
     [[ -d $thing && ! -L $OPT/open && ! $thing -ef $OPT/current ]] || continue
-    # Folders that it brought, where nothing is in them any more.
     while read -r path; do rmdir "$ETC/$path" 2>/dev/null || :; done < <(find "$thing/etc" -depth -type d -printf '%P\n')
     [[ ! -L $OPT/current ]] || discard "$thing"
   done
@@ -171,19 +152,15 @@ collect() {
     grep --quiet --no-messages --fixed-strings "$thing" "$RELEASES"/*/options || rm -rf "$thing"
   done
   rmdir "$STATE/credentials" 2>/dev/null || :
-  for thing in "$TREES"/*/; do
-    thing=${thing%/}
-    if [[ -e $thing/.listing ]] && ! is_used "$thing"; then discard "$thing"; fi
+  named=$(readlink "$OPT"/* "$OPT"/{current,open}/*) || :
+  for thing in "$TREES"/*; do
+    [[ ! -e $thing/.listing || $named == *"$thing"* ]] || discard "$thing"
   done
 }
 
-is_used() {
-  local link
-  for link in "$OPT"/* "$OPT"/{current,open}/*; do [[ ! -L $link || ! $link -ef $1 ]] || return 0; done
-  [[ -n $(find /proc/[0-9]*/exe -lname "$1/*" 2>/dev/null) ]]
-}
-
+# discard FOLDER: under another name first, as a name means that all of it is there.
 discard() {
+  rm -rf "${1%/*}/.old"
   mv --no-target-directory "$1" "${1%/*}/.old"
   rm -rf "${1%/*}/.old"
 }

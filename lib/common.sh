@@ -1,38 +1,28 @@
 # Names, paths and the small vocabulary that install.sh, verify.sh and uninstall.sh share.
-# shellcheck shell=bash disable=SC2034  # the scripts that source this file use the names
 
 umask 022
 # Nothing of the caller's environment is trusted but what says who called, and how the network is reached.
 if [[ ${METRICS_STACK_ENV-} != clean ]]; then
-  CLEAN=(METRICS_STACK_ENV=clean LC_ALL=C PATH="$PATH" HOME="${HOME:-/root}" TERM="${TERM:-dumb}")
-  [[ -z ${SUDO_USER-} ]] || CLEAN+=(SUDO_USER="$SUDO_USER")
-  for name in http_proxy https_proxy no_proxy; do
-    capitals=${name^^}
-    value=${!name-${!capitals-}}
-    [[ -z $value ]] || CLEAN+=("$name=$value")
-  done
-  exec env -i "${CLEAN[@]}" /bin/bash "$0" "$@"
+  exec env -i METRICS_STACK_ENV=clean LC_ALL=C PATH="$PATH" HOME="${HOME:-/root}" TERM="${TERM:-dumb}" SUDO_USER="${SUDO_USER-}" \
+    http_proxy="${http_proxy-${HTTP_PROXY-}}" https_proxy="${https_proxy-${HTTPS_PROXY-}}" no_proxy="${no_proxy-${NO_PROXY-}}" /bin/bash "$0" "$@"
 fi
 
 readonly OPT=/opt/metrics-stack ETC=/etc/metrics-stack VAR=/var/lib/metrics-stack CACHE=/var/cache/metrics-stack
-readonly LOGS=/var/log/metrics-stack RUN=/run/metrics-stack
+readonly LOGS=/var/log/metrics-stack RUN=/run/metrics-stack UNIT_DIR=/etc/systemd/system
 readonly TREES=$OPT/trees RELEASES=$OPT/releases
-readonly STATE=$VAR/install           # what a purge has to know: folders that were made, packages, SELinux' booleans
+readonly STATE=$VAR/install           # what a purge has to know: packages, SELinux' booleans
+readonly RESERVE=$ETC/.metrics-stack.reserve # room for the way back, in case the disk fills up meanwhile
 readonly PRIVATE=/var/lib/private     # where systemd keeps the state folders of DynamicUser= units
-readonly UNIT_DIR=/etc/systemd/system
 
 # Each has a tree. The service is the only one that is built from this checkout.
 readonly COMPONENTS=(prometheus metrics-service alloy grafana)
 UNITS=(metrics-stack.target metrics-prometheus.service metrics-service.socket metrics-service.service
   metrics-alloy.service metrics-alloy-ui.socket metrics-alloy-ui.service metrics-grafana.service)
-# What listens on which port of 127.0.0.1.
-PORTS=(8000 3000 12345 9090 3001)
 
 VERSION=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' "$ROOT/Cargo.toml")
 readonly VERSION
 
 say() { printf '%s\n' "$*"; }
-step() { say "==> $*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 
 # problem WHAT REMEDY: an error and what to do about it; the caller goes on.
@@ -46,7 +36,7 @@ die() {
   exit 1
 }
 usage_error() {
-  printf 'error: %s\n  remedy: %s --help lists the options\n' "$1" "$0" >&2
+  problem "$1" "$0 --help lists the options"
   exit 2
 }
 
@@ -54,6 +44,7 @@ usage_error() {
 manual() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
 
 has() { command -v "$1" >/dev/null; }
+is_there() { [[ -e $1 || -L $1 ]]; }
 sum_of() { sha256sum "$1" 2>/dev/null | cut -d' ' -f1; }
 
 # local_get PATH-OF-URL [CURL-OPTION...]: asks a server of this host, e.g. local_get 9090/-/ready.
@@ -71,28 +62,21 @@ lock() {
     die "another install.sh or uninstall.sh is running" "wait for it to end, then run this again"
 }
 
-# keep_log NAME: what this run prints goes to a file as well, by a program that outlives the terminal, or whoever reads here,
-# going away in the middle.
+# keep_log NAME: what this run prints, on descriptor 7 from then on, goes to a file as well, by a program that outlives the terminal,
+# or whoever reads here, going away in the middle. Descriptor 8 stays the screen alone, for what changes on it.
 LOG='' TEE=''
-exec 8>&1 # the screen, for what changes on it and would only fill a log
+exec 7>&1 8>&1
 keep_log() {
   mkdir -p "$LOGS" 2>/dev/null || return 0
-  # The last thirty are enough.
-  printf '%s\n' "$LOGS"/*.log | head -n -29 | xargs --delimiter='\n' rm -f
   LOG=$LOGS/$(date +%Y%m%d-%H%M%S)-$1.log
-  exec > >(trap '' INT TERM HUP && exec tee --output-error=warn-nopipe "$LOG" 9<&-) 2>&1
+  exec 7> >(trap '' INT TERM HUP && exec tee --output-error=warn-nopipe "$LOG" 9<&-)
   TEE=$!
-  exec 7>&1
+  exec >&7 2>&1
 }
-# The command that a signal has cut off may have had its output elsewhere.
-to_log() { [[ -z $LOG ]] || exec >&7 2>&7; }
 
-# close_log STATUS: the last lines are to be there before the prompt is.
+# close_log STATUS: the last lines are to be there before the prompt is, but a program that was left behind may hold on to its output.
 close_log() {
-  [[ -n $LOG ]] || return 0
-  to_log
-  (($1 == 0)) || say "the whole output of this run: $LOG"
+  (($1 == 0)) || [[ -z $LOG ]] || say "the whole output of this run: $LOG"
   exec >/dev/null 2>&1 7>&1
-  # But not for long: a program that was left behind may hold on to its output.
   for _ in {1..10}; do ! kill -0 "$TEE" 2>/dev/null || sleep 0.1; done
 }

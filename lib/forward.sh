@@ -1,13 +1,10 @@
 # Where else the samples go, and the role of a host that keeps none itself. What install.sh was told of both is in the release, in
 # the file `options`, so that a later run without options keeps it. Credentials are not: there stands only the folder where they lie.
-# shellcheck shell=bash disable=SC2034  # the scripts that source this file use the lists
 
 # A changed credential gets a folder of its own, which the release names: going back to a release goes back to its credentials.
 CREDENTIALS=$STATE/credentials
 # role (agent, or nothing), url, user, tenant, query-url, credentials: a folder with password, token, ca, as far as there are any.
 declare -A FORWARD=()
-# The same of this run, with files for the credentials, and `none` to end it. install.sh fills it.
-declare -A GIVEN=()
 
 # recall: what the release says that is being activated, is active, or was left by an uninstall.
 recall() {
@@ -20,10 +17,10 @@ recall() {
 }
 
 in_role() { [[ ${FORWARD[role]-} != agent || $1 != *@(prometheus|grafana)* ]]; }
-# take_role: the one place that shortens the lists.
+# take_role: where the lists of what there is get shorter.
 take_role() {
   in_role prometheus && return
-  ARCHIVED=(alloy) PORTS=(8000 3000 12345)
+  ARCHIVED=(alloy)
   mapfile -t UNITS < <(printf '%s\n' "${UNITS[@]}" | grep -v -E 'prometheus|grafana')
 }
 
@@ -37,7 +34,11 @@ settle() {
   [[ -z ${GIVEN[token]-} || -z ${GIVEN[user]-}${GIVEN[password]-} ]] || usage_error "a receiver takes a password or a token, not both"
   [[ -z ${GIVEN[none]-}${GIVEN[url]-} ]] || FORWARD=([role]=${FORWARD[role]-})
   for key in role url user tenant query-url; do [[ -z ${GIVEN[$key]-} ]] || FORWARD[$key]=${GIVEN[$key]}; done
-  [[ ${FORWARD[role]-} != full ]] || unset 'FORWARD[role]'
+  case ${FORWARD[role]-full} in
+  agent) ;;
+  full) unset 'FORWARD[role]' ;;
+  *) usage_error "--role is agent or full" ;;
+  esac
   [[ -z ${GIVEN[token]-} ]] || unset 'FORWARD[user]'
   take_role
   check_forward
@@ -93,11 +94,13 @@ forward() {
     sync "$CREDENTIALS" "$folder" "$folder"/*
   fi
   refusal
-  case $REFUSAL in
-  '') say "    ${FORWARD[url]} takes samples" ;;
-  later:*) warn "${FORWARD[url]} ${REFUSAL#*:}; samples wait on this host's disk meanwhile" ;;
-  *) die "${FORWARD[url]} ${REFUSAL%%|*}" "${REFUSAL#*|}" ;;
-  esac
+  if [[ -z $REFUSAL ]]; then
+    say "    ${FORWARD[url]} takes samples"
+  elif [[ -n $LATER ]]; then
+    warn "${FORWARD[url]} $REFUSAL; samples wait on this host's disk meanwhile"
+  else
+    die "${FORWARD[url]} $REFUSAL" "$REMEDY"
+  fi
 }
 
 # far CURL-OPTION...: asks the far end as Alloy does. What it logs in with goes in by a descriptor, as anyone may read a command line.
@@ -117,23 +120,54 @@ login() {
 }
 quoted() { sed 's/[\\"]/\\&/g' "$1"; }
 
-# refusal: leaves in REFUSAL why the receiver takes no samples, and after a | the remedy; `later:` before what may pass by itself.
-# An empty write is nothing but the length 0.
+# refusal: leaves in REFUSAL why the receiver takes no samples, in REMEDY what to do, in LATER whether that may pass by itself. An empty
+# write is nothing but the length 0.
 refusal() {
-  local answer status=0
+  local answer status=0 option="run sudo $ROOT/install.sh again with"
+  REFUSAL='' LATER='' REMEDY="see whether it runs, and whether this host reaches it; samples wait on this host's disk"
   answer=$(printf '\0' | far --data-binary @- --header 'Content-Type: application/x-protobuf' --header 'Content-Encoding: snappy' \
     --header 'X-Prometheus-Remote-Write-Version: 0.1.0' --output /dev/null --write-out '%{http_code}' "${FORWARD[url]}" 2>&1) || status=$?
   case $status:$answer in
   # 400: it looked into what was sent.
-  0:2?? | 0:400) REFUSAL='' ;;
-  0:401 | 0:403) REFUSAL="refuses the login (status $answer)|give it what it wants: --forward-user with --forward-password-file, or --forward-token-file, or --forward-tenant" ;;
-  0:404 | 0:405) REFUSAL="takes no samples at this path (status $answer)|see the address for remote write in the receiver's manual" ;;
-  0:*) REFUSAL="later:answers with status $answer" ;;
-  6:*) REFUSAL="has a host that is not known here|correct --forward-url, or this host's DNS" ;;
-  35:* | 51:* | 60:* | 77:*) REFUSAL="can't be trusted: ${answer%$'\n'*}|give the certificate of who signed the receiver's: --forward-ca FILE" ;;
-  *) REFUSAL="later:does not answer: ${answer%$'\n'*}" ;;
+  0:2?? | 0:400) ;;
+  0:401 | 0:403)
+    REFUSAL="refuses the login (status $answer)"
+    REMEDY="$option the right one: --forward-user and --forward-password-file, or --forward-token-file; some want --forward-tenant"
+    ;;
+  0:404 | 0:405) REFUSAL="takes no samples at this path (status $answer)" REMEDY="$option the address for remote write in --forward-url" ;;
+  0:*) REFUSAL="answers with status $answer" LATER=1 ;;
+  6:*) REFUSAL="has a host that is not known here" REMEDY="$option another --forward-url, or correct this host's DNS" ;;
+  35:* | 51:* | 60:* | 77:*) REFUSAL="can't be trusted: ${answer%$'\n'*}" REMEDY="$option --forward-ca FILE, the certificate of who signed the receiver's" ;;
+  *) REFUSAL="does not answer: ${answer%$'\n'*}" LATER=1 ;;
   esac
 }
+
+# The sender's view. A refused sample counts as sent, too, hence the look at those that were lost.
+queue() { local_get 12345/metrics 2>/dev/null | awk -v name="prometheus_remote_storage_$1{" 'index($0, name) == 1 && /remote_name="forward"/ { printf "%d", $NF }'; }
+# were_sent TIME LOST
+were_sent() {
+  local last lost
+  last=$(queue queue_highest_sent_timestamp_seconds) lost=$(queue samples_failed_total)
+  ((${lost:-0} <= ${2:-0})) || { echo "$((lost - ${2:-0})) samples were refused since, and are lost" && return 1; }
+  ((${last:-0} >= $1)) || { echo "nothing was sent since, and $(queue samples_pending) samples wait" && return 1; }
+}
+
+# The receiver's view, for who may read the credentials.
+may_log_in() { [[ -z ${FORWARD[credentials]-} || -r ${FORWARD[credentials]} ]]; }
+# The base of the query API: beside the receiver's path in VictoriaMetrics, Prometheus, Grafana Cloud and Thanos, below /prometheus in Mimir.
+query_url() {
+  local url=${FORWARD[url]%%\?*}
+  if [[ -n ${FORWARD[query-url]-} ]]; then echo "${FORWARD[query-url]%/}" && return; fi
+  case $url in
+  */api/prom/push) echo "${url%/push}" ;;
+  */api/v1/push) echo "${url%/api/v1/push}/prometheus" ;;
+  */insert/*) url=${url%/api/v1/write} && echo "${url/\/insert\//\/select\/}" ;;
+  *) echo "${url%/api/v1/*}" ;;
+  esac
+}
+far_query() { far --fail --get --data-urlencode "query=$1" "$(query_url)/api/v1/query"; }
+far_answers() { far_query 1 2>/dev/null | grep '"status":"success"'; }
+far_value() { far_query "$1" 2>/dev/null | value; }
 
 # compose_forward: what a release has more, or in an agent other, than a plain one.
 compose_forward() {

@@ -1,31 +1,12 @@
-# What is taken away with the last release, with a first install that failed, and with a purge.
-# shellcheck shell=bash
+# What is taken away when nothing is active any more, and by a purge.
 
 # Where nothing is active and nothing of a person's is left, the last release and our notes go, too.
 sweep() {
-  local made=()
   rm -rf "$RUN/release" "$RUN/stage" "$RUN/credentials" "$TREES/.service"
   [[ ! -L $OPT/current && ! -L $OPT/open ]] || return 0
   rm -rf "$RUN"
-  if [[ ! -e $ETC && -z $(find "$VAR" -mindepth 1 -maxdepth 1 ! -name install 2>/dev/null) ]]; then
-    [[ ! -e $STATE/made ]] || mapfile -t made <"$STATE/made"
-    rm -rf "$RELEASES" "$VAR"
-  fi
-  rmdir "$TREES" "$RELEASES" "$OPT" "$PRIVATE/metrics-stack" "${made[@]}" 2>/dev/null || :
-}
-
-# remember_made: the folders around ours that are not there yet.
-remember_made() {
-  local folder
-  [[ ! -d $STATE ]] || return 0
-  mkdir -p "$STATE"
-  for folder in /opt "$PRIVATE"; do [[ -e $folder ]] || echo "$folder"; done >"$STATE/made"
-}
-
-# The data that nothing but this run can have made.
-forget_fresh() {
-  local component
-  for component in "${FRESH[@]}"; do rm -rf "${PRIVATE:?}/metrics-stack/$component" "${VAR:?}/$component"; done
+  if [[ ! -e $ETC && -z $(find "$VAR" -mindepth 1 -maxdepth 1 ! -name install 2>/dev/null) ]]; then rm -rf "$RELEASES" "$VAR"; fi
+  rmdir "$TREES" "$RELEASES" "$OPT" "$PRIVATE/metrics-stack" 2>/dev/null || :
 }
 
 # Writes nothing, as the disk may be full.
@@ -34,16 +15,14 @@ purge() {
   mapfile -t units < <({ printf 'systemd/%s\n' "${UNITS[@]}" && shipped "$RELEASES"/* | grep '^systemd/[^/]*$'; } | sort -u | sed 's,^systemd/,,')
   stop_units metrics-stack.target metrics-service.socket metrics-alloy-ui.socket "${units[@]}"
   for unit in "${units[@]}"; do
-    rm -rf "${UNIT_DIR:?}/$unit" "$UNIT_DIR"/*.wants/"$unit" "$UNIT_DIR/$unit".{d,wants} /etc/systemd/system.control/"$unit.d" \
-      /run/systemd/system/"$unit.d" /run/systemd/system.control/"$unit.d"
+    rm -rf "${UNIT_DIR:?}/$unit" "$UNIT_DIR"/*.wants/"$unit" {"$UNIT_DIR",/etc/systemd/system.control,/run/systemd/{system,system.control}}/"$unit".{d,wants}
   done
   rm -f "$UNIT_DIR/.metrics-stack.part"
   systemctl daemon-reload
   systemctl reset-failed 'metrics-*' 2>/dev/null || :
   proxy_may off
   PURGED_PACKAGES=$(packages)
-  rm -rf "$ETC" "$PRIVATE/metrics-stack" "$LOGS" "$OPT" /tmp/metrics-stack-login-*
-  find "$VAR" -mindepth 1 -maxdepth 1 ! -name install -exec rm -rf {} + 2>/dev/null || :
+  rm -rf "$ETC" "$PRIVATE/metrics-stack" "$LOGS" "$OPT" "$VAR" /tmp/metrics-stack-login-*
 }
 
 packages() { [[ ! -e $STATE/packages ]] || sort -u "$STATE/packages" | paste -sd' '; }
@@ -51,7 +30,7 @@ packages() { [[ ! -e $STATE/packages ]] || sort -u "$STATE/packages" | paste -sd
 say_kept() {
   local needed=${PURGED_PACKAGES-$(packages)}
   [[ ! -d $ETC ]] || say "kept: configuration in $ETC, as a person edited or made it"
-  ! compgen -G "$STATE/credentials/*" >/dev/null || say "kept: how it forwards, with the credentials, in $STATE"
+  ! compgen -G "$STATE/credentials/*" >/dev/null || say "kept: where it forwards to, and what it logs in with there, in $RELEASES and $STATE"
   [[ ! -d $PRIVATE/metrics-stack ]] || say "kept: data in $VAR"
   [[ ! -d $LOGS ]] || say "kept: logs of installs in $LOGS; uninstall.sh --purge takes all of these"
   [[ -z $needed ]] || say "kept: the packages that the install needed: $needed"

@@ -8,7 +8,6 @@
 #   $OPT/open       the one that is being activated, also when that was cut off
 #
 # An uninstall leaves the releases, which are small: they tell edited files from ours, and which trees have run on the data.
-# shellcheck shell=bash disable=SC2034  # lib/activate.sh uses the names
 
 # An uninstall activates this one, which has nothing.
 readonly NOTHING=$RELEASES/nothing
@@ -29,8 +28,7 @@ part_of() {
 }
 
 # live PATH: where a release's file is on the host.
-live() { case $1 in systemd/*) echo "$UNIT_DIR/${1#systemd/}" ;; *) echo "$ETC/${1#etc/}" ;; esac; }
-is_there() { [[ -e $1 || -L $1 ]]; }
+live() { case $1 in systemd/*) echo "$UNIT_DIR/${1#systemd/}" ;; etc/*) echo "$ETC/${1#etc/}" ;; *) echo "$1" ;; esac; }
 
 # shipped RELEASE...: the paths of their files. A release that does not exist has none.
 shipped() {
@@ -48,23 +46,23 @@ is_ours() {
   return 1
 }
 
-# What should be there and is not was deleted by a person, who keeps it so, as dpkg does. What the open release does not have,
-# we may have taken away ourselves.
+# By a person, who keeps it so, as dpkg does. What the open release does not have, we may have taken away ourselves.
 is_deleted() { [[ -e $OPT/current/$1 && (! -L $OPT/open || -e $OPT/open/$1) ]]; }
 
-# plan RELEASE: lines `PART ACTION PATH`, where ACTION is put, drop or switch (to a tree), or, to be said and not done, keep
-# (edited by a person) or miss (deleted by one).
+# plan RELEASE: lines `PART ACTION PATH`, where ACTION is write, remove or switch (to a tree), or, to be said and not done, keep (edited
+# by a person) or miss (deleted by one).
 plan() {
-  local path file part tree
+  local path file part tree action
   while read -r path; do
-    file=$(live "$path") part=$(part_of "$path")
+    file=$(live "$path") action=''
     if [[ ! -e $1/$path ]]; then
-      ! is_ours "$path" || echo "$part drop $path"
+      ! is_ours "$path" || action=remove
     elif ! is_there "$file"; then
-      if is_deleted "$path"; then echo "$part miss $path"; else echo "$part put $path"; fi
+      if is_deleted "$path"; then action=miss; else action="write"; fi
     elif [[ -L $file ]] || ! cmp --silent "$1/$path" "$file"; then
-      if is_ours "$path"; then echo "$part put $path"; else echo "$part keep $path"; fi
+      if is_ours "$path"; then action="write"; else action=keep; fi
     fi
+    [[ -z $action ]] || echo "$(part_of "$path") $action $path"
   done < <(shipped "$1" "$RELEASES"/*)
   for part in "${COMPONENTS[@]}"; do
     tree=$(readlink "$1/$part") || :

@@ -1,6 +1,5 @@
 # Builds what is activated: a tree for each component, and a release that names them, with configuration and units as they are
 # shipped. Each is made under another name and renamed when all of it is there and on the disk: a name means complete.
-# shellcheck shell=bash
 
 # The release of this run, first in /run, so that nothing is written where nothing is new.
 readonly MADE=$RUN/release
@@ -17,17 +16,16 @@ release() {
   check_configuration
   id=$VERSION-$(content "$MADE")
   NEW_RELEASE=$RELEASES/$id
-  if [[ ! -d $NEW_RELEASE || $(content "$NEW_RELEASE") != "${id##*-}" ]]; then
-    rm -rf "$RELEASES/.new"
-    mkdir -p "$RELEASES"
-    cp --archive "$MADE" "$RELEASES/.new"
-    [[ ! -d $NEW_RELEASE ]] || discard "$NEW_RELEASE"
-    keep "$RELEASES/.new" "$NEW_RELEASE"
-  fi
+  [[ ! -d $NEW_RELEASE || $(content "$NEW_RELEASE") != "${id##*-}" ]] || return 0
+  rm -rf "$RELEASES/.new"
+  mkdir -p "$RELEASES"
+  cp --archive "$MADE" "$RELEASES/.new"
+  keep "$RELEASES/.new" "$NEW_RELEASE"
 }
 
 # keep NEW PATH: gives it its name when it is on the disk.
 keep() {
+  [[ ! -d $2 ]] || discard "$2"
   ! has restorecon || restorecon -R "$1"
   sync --file-system "$1"
   mv --no-target-directory "$1" "$2"
@@ -46,12 +44,8 @@ keep_tree() {
   local tree
   tree=$(tree_of "$2")
   listing "$1" >"$1/.listing"
-  if [[ -d $tree ]]; then
-    discard "$tree"
-    # What runs from the one that was not whole is started again.
-    mkdir -p "$MARKS"
-    mark "$2"
-  fi
+  # What runs from one that was not whole is started again.
+  [[ ! -d $tree ]] || { mkdir -p "$MARKS" && mark "$2"; }
   keep "$1" "$tree"
 }
 
@@ -97,7 +91,7 @@ as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs 
 
 # The configuration as it will be, a person's edits in it, judged by the programs themselves.
 check_configuration() {
-  local action path output rules stage=$RUN/stage
+  local action path rules stage=$RUN/stage
   rm -rf "$stage"
   mkdir -m 0700 "$stage"
   # Symlinks that lead nowhere stay such.
@@ -105,20 +99,22 @@ check_configuration() {
     find -L . -type l -exec cp --no-dereference --parents --target-directory="$stage" {} +)
   while read -r _ action path; do
     case $action:$path in
-    put:etc/*) install -D -m 0644 "$MADE/$path" "$stage/${path#etc/}" ;;
-    drop:etc/*) rm -f "$stage/${path#etc/}" ;;
+    write:etc/*) install -D -m 0644 "$MADE/$path" "$stage/${path#etc/}" ;;
+    remove:etc/*) rm -f "$stage/${path#etc/}" ;;
     esac
   done < <(plan "$MADE")
   chown --no-dereference -R 65534:65534 "$stage"
-  # The syntax only, as a credential that systemd hands over is not there yet.
-  ! in_role prometheus || output=$(as_nobody "$(tree_of prometheus)/bin/promtool" check config --syntax-only "$stage/prometheus/prometheus.yml" 2>&1) ||
-    refuse_configuration Prometheus "$output"
+  # The syntax only, as a credential that systemd hands over is not there yet; that leaves out the rules.
+  ! in_role prometheus || accepts Prometheus "$(tree_of prometheus)/bin/promtool" check config --syntax-only "$stage/prometheus/prometheus.yml"
   mapfile -t rules < <(find "$stage/prometheus/rules" -name '*.yml' 2>/dev/null)
-  ! in_role prometheus || ((${#rules[@]} == 0)) || output=$(as_nobody "$(tree_of prometheus)/bin/promtool" check rules "${rules[@]}" 2>&1) ||
-    refuse_configuration Prometheus "$output"
-  output=$(as_nobody "$(tree_of alloy)/bin/alloy" validate "$stage/alloy" 2>&1) ||
-    refuse_configuration Alloy "$output"
+  ! in_role prometheus || ((${#rules[@]} == 0)) || accepts Prometheus "$(tree_of prometheus)/bin/promtool" check rules "${rules[@]}"
+  accepts Alloy "$(tree_of alloy)/bin/alloy" validate "$stage/alloy"
   rm -rf "$stage"
 }
 
-refuse_configuration() { die "$1 refuses its configuration: ${2//"$RUN/stage"/"$ETC"}" "correct that file; what is shipped is in $ROOT/etc"; }
+# accepts NAME COMMAND...
+accepts() {
+  local output
+  output=$(as_nobody "${@:2}" 2>&1) ||
+    die "$1 refuses its configuration: ${output//"$RUN/stage"/"$ETC"}" "correct that file; what is shipped is in $ROOT/etc"
+}

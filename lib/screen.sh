@@ -1,5 +1,4 @@
 # What a person sees while a long step is at work, and at the end.
-# shellcheck shell=bash
 
 # at_work TEXT, done_working: between the two a terminal shows that it is at work and for how long; elsewhere it is one line.
 TICKER=''

@@ -1,5 +1,4 @@
 # Stops and starts the parts of the stack, and waits until they are ready.
-# shellcheck shell=bash disable=SC2034  # install.sh uses BEGUN
 
 # A file for each part that is half moved, with those of its units that were active. A reboot rightly forgets them.
 readonly MARKS=$RUN/marks
@@ -10,20 +9,13 @@ readonly READY_TIMEOUT=300
 units_of() {
   case $1 in
   stack) echo metrics-stack.target ;;
-  metrics-service) echo metrics-service.socket metrics-service.service ;;
-  alloy-ui) echo metrics-alloy-ui.socket metrics-alloy-ui.service ;;
+  metrics-service | alloy-ui) echo "metrics-${1#metrics-}.socket metrics-${1#metrics-}.service" ;;
   *) echo "metrics-$1.service" ;;
   esac
 }
 
-readiness_of() {
-  case $1 in
-  metrics-service) echo 8000/health ;;
-  prometheus) echo 9090/-/ready ;;
-  alloy) echo 12345/-/ready ;;
-  grafana) echo 3001/api/health ;;
-  esac
-}
+declare -A READINESS=([metrics-service.service]=8000/health [metrics-prometheus.service]=9090/-/ready
+  [metrics-alloy.service]=12345/-/ready [metrics-grafana.service]=3001/api/health)
 
 is_active() { systemctl --quiet is-active "$1"; }
 is_enabled() { systemctl --quiet is-enabled "$1" 2>/dev/null; }
@@ -54,10 +46,7 @@ stop_part() {
 stop_units() {
   local unit
   for unit; do
-    case $(systemctl show --property ActiveState --value "$unit") in
-    inactive | failed) ;;
-    *) systemctl stop "$unit" ;;
-    esac
+    [[ $(systemctl show --property ActiveState --value "$unit") =~ ^(inactive|failed)$ ]] || systemctl stop "$unit"
   done
 }
 
@@ -70,50 +59,29 @@ drain() {
   done
 }
 
+# start_part PART: of its units those that are wanted and do not run, or may run from what was there before it was moved.
 start_part() {
   local unit
   for unit in $(units_of "$1"); do
-    # The target comes last, when all that it would start is there.
-    if [[ $1 != stack ]] && is_wanted "$unit" "$1"; then
-      start_unit "$unit"
-      wait_until_ready "$1" "$unit"
-    fi
+    if [[ ! -e $MARKS/$1 ]] && is_active "$unit"; then continue; fi
+    is_wanted "$unit" "$1" || continue
+    BEGUN=1 STARTED_AT=$(date +%s)
+    # Its count of restarts begins anew.
+    systemctl reset-failed "$unit" 2>/dev/null || :
+    case $unit in
+    *.service) systemctl restart "$unit" ;;
+    *.socket) is_active "$unit" || { stop_units "${unit%.socket}.service" && systemctl start "$unit"; } ;;
+    *) systemctl start "$unit" ;;
+    esac || unit_failed "$unit"
+    wait_until_ready "$unit"
   done
 }
 
-# What nothing has changed of, and that does not run.
-start_all() {
-  local part unit
-  for part in "${PARTS[@]:1}" stack; do
-    for unit in $(units_of "$part"); do
-      if ! is_active "$unit" && is_wanted "$unit" "$part"; then
-        BEGUN=1
-        start_unit "$unit"
-        wait_until_ready "$part" "$unit"
-      fi
-    done
-  done
-}
-
-start_unit() {
-  STARTED_AT=$(date +%s)
-  # Its count of restarts begins anew.
-  systemctl reset-failed "$1" 2>/dev/null || :
-  case $1 in
-  *.service) systemctl restart "$1" || unit_failed "$1" ;;
-  *.socket) is_active "$1" || { stop_units "${1%.socket}.service" && systemctl start "$1"; } || unit_failed "$1" ;;
-  *) systemctl start "$1" || unit_failed "$1" ;;
-  esac
-}
-
-# wait_until_ready PART UNIT
 wait_until_ready() {
-  local url failures
-  url=$(readiness_of "$1")
-  [[ $2 == *.service && -n $url ]] || return 0
-  until local_get "$url" >/dev/null 2>&1; do
-    failures=$(systemctl show --property NRestarts --value "$2")
-    ((failures < 3 && $(date +%s) - STARTED_AT < READY_TIMEOUT)) || unit_failed "$2"
+  local url=${READINESS[$1]-} restarts
+  until [[ -z $url ]] || local_get "$url" >/dev/null 2>&1; do
+    restarts=$(systemctl show --property NRestarts --value "$1")
+    ((restarts < 3 && $(date +%s) - STARTED_AT < READY_TIMEOUT)) || unit_failed "$1"
     sleep 0.2
   done
 }
@@ -127,56 +95,32 @@ unit_failed() {
 # A drop-in with a user of its own keeps the data where the symlink is otherwise.
 grafana_data() { realpath --quiet "$VAR/grafana" || echo "$VAR/grafana"; }
 
-# change_database OLD-TREE NEW-TREE: Grafana migrates its database to its version, which an older one can't read then. Each tree's is
-# kept until the next release is active, and goes back with it.
+# change_database TREE: Grafana migrates its database, which an older one can't read then: what it was goes back with the release before.
 change_database() {
-  local data old=${1##*/} new=${2##*/}
-  data=$(grafana_data)
-  [[ -n $old && -e $data/grafana.db ]] || return 0
-  if [[ -e $data/database-of-$new/grafana.db ]]; then
-    if [[ -z $RETREAT ]]; then
-      # That may have been long ago: what was made since is not lost.
-      rm -rf "$data/database-replaced"
-      copy_database "$data" "$data/database-replaced"
-      warn "Grafana's database is the one that ${new%-*} had; the one of ${old%-*} is kept in $data/database-replaced"
-    fi
+  local data before
+  data=$(grafana_data) before=$data/database-before
+  if [[ -e $before && $1 == "$(readlink "$OPT/current/grafana")" ]]; then
     rm -f "$data"/grafana.db-*
-    mv --force "$data/database-of-$new"/* "$data"
+    mv --force --backup=simple --suffix=.replaced "$before"/* "$data"
+    rmdir "$before"
     sync "$data"
-  else
-    rm -rf "$data/database-of-$old"
-    copy_database "$data" "$data/database-of-$old"
+  elif [[ -e $data/grafana.db && ! -e $before ]]; then
+    rm -rf "$before.part"
+    mkdir "$before.part"
+    cp --archive "$data"/grafana.db* "$before.part"
+    sync "$before.part"/*
+    rename "$before.part" "$before"
   fi
 }
 
-# Copies that are of no activation that is open, and half ones.
-forget_databases() {
-  local data
-  data=$(grafana_data)
-  [[ -d $data ]] || return 0
-  rm -rf "$data/database.part"
-  [[ -L $OPT/open ]] || rm -rf "$data"/database-of-*
-  sync "$data"
-}
-
-copy_database() {
-  mkdir "$1/database.part"
-  cp --archive "$1"/grafana.db* "$1/database.part"
-  sync "$1"/database.part/*
-  rename "$1/database.part" "$2"
-}
-
-# proxy_may on|off: SELinux lets systemd's socket proxy connect only where these booleans allow it. Those that were off are noted, and
-# put back.
+# proxy_may on|off: SELinux lets systemd's socket proxy connect only with these booleans. Those that were off are noted, and put back.
 proxy_may() {
   local boolean
   for boolean in systemd_socket_proxyd_{bind,connect}_any; do
-    if [[ $1 == on && $(getsebool "$boolean" 2>/dev/null) == *" off" ]]; then
-      echo "$boolean" >>"$STATE/booleans"
-      setsebool -P "$boolean" on
-    elif [[ $1 == off ]] && grep --quiet --line-regexp "$boolean" "$STATE/booleans" 2>/dev/null; then
-      setsebool -P "$boolean" off
-    fi
+    case $1:$(getsebool "$boolean" 2>/dev/null) in
+    on:*" off") echo "$boolean" >>"$STATE/booleans" && setsebool -P "$boolean" on ;;
+    off:*) ! grep --quiet "$boolean" "$STATE/booleans" 2>/dev/null || setsebool -P "$boolean" off ;;
+    esac
   done
   [[ $1 == on ]] || rm -f "$STATE/booleans"
 }

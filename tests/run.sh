@@ -81,8 +81,10 @@ both() {
 scripts() {
   local programs
   # What has no first line of its own is read where it is sourced.
-  mapfile -t programs < <(git ls-files -z '*.sh' .ci/run | xargs -0 grep --files-with-matches '^#!')
+  mapfile -t programs < <(git ls-files -z 'tests/*.sh' 'bench/*.sh' .ci/run | xargs -0 grep --files-with-matches '^#!')
   shellcheck --external-sources --check-sourced "${programs[@]}"
+  shellcheck --external-sources ./*.sh
+  shellcheck lib/*.sh
   printf '%s programs and what they source hold\n' "${#programs[@]}"
 }
 

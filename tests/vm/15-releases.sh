@@ -44,10 +44,10 @@ dry_run_changes_nothing() {
   keep dry install_next --dry-run
   same_traces "$NOTES/before-dry"
   contains "$(<"$NOTES/dry")" "would fetch and unpack grafana 99.0.0"
-  contains "$(<"$NOTES/dry")" "would write /etc/metrics-stack/prometheus/rules/host.yml"
-  contains "$(<"$NOTES/dry")" "would remove /etc/metrics-stack/grafana/dashboards/host.json"
-  contains "$(<"$NOTES/dry")" "would write /etc/systemd/system/metrics-extra.service"
-  contains "$(<"$NOTES/dry")" "would stop and start: metrics-prometheus.service"
+  contains "$(<"$NOTES/dry")" "would stop metrics-prometheus.service, and write /etc/metrics-stack/prometheus/rules/host.yml"
+  contains "$(<"$NOTES/dry")" "would stop metrics-grafana.service, and remove /etc/metrics-stack/grafana/dashboards/host.json"
+  contains "$(<"$NOTES/dry")" "would stop metrics-extra.service, and write /etc/systemd/system/metrics-extra.service"
+  contains "$(<"$NOTES/dry")" "would stop metrics-grafana.service, and switch /opt/metrics-stack/trees/grafana-99.0.0-"
   lacks "$(<"$NOTES/dry")" retention.env:
 }
 

@@ -2,6 +2,7 @@
 # Hosts on which an install can't succeed: it says why and what to do, and leaves them as they were.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
+. "$VM_DIR/lib/stack.sh"
 
 as_anyone() { refuses 1 "this needs root" vm setpriv --reuid=65534 --regid=65534 --clear-groups "${INSTALL[@]}"; }
 
@@ -94,10 +95,16 @@ service_does_not_start() {
   # shellcheck disable=SC2016  # for the shell in there
   vm sh -c 'printf "#!/bin/sh\n[ \"\$1\" != --version ] || { echo metrics-service 0.1.0; exit; }\necho no luck today >&2\nexit 3\n" >/root/broken
     chmod 0755 /root/broken'
-  refuses 1 "no luck today" \
-    vm "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary /root/broken
+  local status=0
+  traces | sed '\,^/var/log/metrics-stack,d' >"$NOTES/before"
+  keep refusal vm "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary /root/broken || status=$?
+  equal "exit status" "$status" 1
+  contains "$(<"$NOTES/refusal")" "no luck today"
   contains "$(<"$NOTES/refusal")" "error: metrics-service"
   contains "$(<"$NOTES/refusal")" "everything is back as it was"
+  contains "$(<"$NOTES/refusal")" "kept: data in /var/lib/metrics-stack"
+  equal "units, programs and configuration that are left" "$(vm find /etc/systemd/system /etc/metrics-stack /opt/metrics-stack/trees -name '*metrics*' 2>/dev/null || :)" ""
+  purge_leaves_no_trace "$NOTES/before"
 }
 
 boot trixie

@@ -73,7 +73,10 @@ opt_is_missing() {
   vm rmdir /opt
   traces >"$NOTES/without-opt"
   goes_on "${INSTALL[@]}"
-  purge_leaves_no_trace "$NOTES/without-opt"
+  keep purge uninstall --purge
+  # An empty /opt is all that stays.
+  vm rmdir /opt
+  same_traces "$NOTES/without-opt"
   vm mkdir /opt
 }
 

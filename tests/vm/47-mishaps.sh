@@ -68,7 +68,7 @@ things_in_the_way() {
   vm sh -c 'rmdir /opt/metrics-stack/alloy && mv /opt/metrics-stack/alloy.off /opt/metrics-stack/alloy && mv /etc/metrics-stack/targets.d /etc/t && touch /etc/metrics-stack/targets.d'
   refuses 1 "/etc/metrics-stack/targets.d is not a folder" vm "${INSTALL[@]}"
   vm sh -c 'rm /etc/metrics-stack/targets.d && mv /etc/t /etc/metrics-stack/targets.d && sed -i s/3001/4001/ /etc/metrics-stack/grafana/grafana.ini'
-  refuses 1 "names another port than 3001" vm "${INSTALL[@]}"
+  refuses 1 "has others: http_port=:4001" vm "${INSTALL[@]}"
   vm sed -i s/4001/3001/ /etc/metrics-stack/grafana/grafana.ini
 }
 

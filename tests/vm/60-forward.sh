@@ -6,6 +6,7 @@
 . "$VM_DIR/lib/cuts.sh"
 . "$VM_DIR/lib/far.sh"
 
+readonly PROOF="10 requests to /simulate-load arrive at the far end, by a query at https://far.example:8427"
 readonly FIRST='fleet-9f3 "pass\word"' SECOND=second-password
 declare -A DISKS=()
 trap 'for DISK in "${DISKS[@]}"; do power_off; done' EXIT
@@ -58,14 +59,14 @@ wrong_calls_are_named() {
     contains "$(<"$NOTES/refusal")" "$words"
   done <<END
 an agent keeps no samples|--role agent
-it is agent or full|--role half
+--role is agent or full|--role half
 --forward-url URL is needed|--forward-tenant fleet
 https:// is needed|--forward-url http://far.example/api/v1/write
 without a password in it|--forward-url https://fleet:secret@far.example/api/v1/write
 --forward-user needs|--forward-url $FAR_URL --forward-user fleet
 a password or a token|--forward-url $FAR_URL --forward-user fleet --forward-token-file /root/password
 exclude each other|--forward-url $FAR_URL --no-forward
-/root/none is no file|--forward-url $FAR_URL --forward-ca /root/none
+/root/none does not exist|--forward-url $FAR_URL --forward-ca /root/none
 /root/password has no certificate|--forward-url $FAR_URL --forward-ca /root/password
 END
 }
@@ -78,7 +79,7 @@ wrong_receivers_are_named() {
   copy_in <(echo wrong) /root/wrong
   refuses 1 "refuses the login (status 401)" install "${FORWARD[@]}" --forward-password-file /root/wrong
   contains "$(<"$NOTES/refusal")" "nothing has been changed"
-  refuses 0 "would write /etc/systemd/system/metrics-alloy.service.d/forward.conf" install --role agent "${FORWARD[@]}" --dry-run
+  refuses 0 "write /etc/systemd/system/metrics-alloy.service.d/forward.conf" install --role agent "${FORWARD[@]}" --dry-run
 }
 
 # All three at once. The whole stack is first one without forwarding.
@@ -97,11 +98,11 @@ install_everywhere() {
   for job in "${jobs[@]}"; do wait "$job" || { cat "$NOTES"/{alpha,beta,gamma} && return 1; }; done
   for job in alpha beta gamma; do
     contains "$(<"$NOTES/$job")" ", 0 ✗"
-    contains "$(grep "they reach $FAR_URL" "$NOTES/$job")" "by a query at https://far.example:8427"
+    contains "$(<"$NOTES/$job")" "✓ $PROOF"
   done
 }
 # What an install has put on the host.
-placed() { vm sh -c 'find /etc/metrics-stack /etc/systemd/system -type f ! -name "*.reserve" -exec sha256sum {} + && ls -l /opt/metrics-stack/* && ls /var/lib/metrics-stack/install' | grep -v '^total' | sort; }
+placed() { vm sh -c 'find /etc/metrics-stack /etc/systemd/system -type f ! -name "*.reserve" -exec sha256sum {} + && find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' | sort; }
 
 samples_are_told_apart() {
   local job
@@ -130,7 +131,7 @@ later_install_keeps_it() {
 anyone_may_verify() {
   keep verify vm setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh"
   contains "$(<"$NOTES/verify")" ", 0 ✗"
-  contains "$(<"$NOTES/verify")" "by what Alloy counts as sent"
+  contains "$(<"$NOTES/verify")" "✓ 10 requests to /simulate-load arrive at the far end, by what Alloy counts as sent"
 }
 
 # Whatever escapes the characters between the two words.
@@ -170,7 +171,7 @@ password_changes() {
 }
 refuses_login() {
   ! keep verify verify || return 1
-  contains "$(<"$NOTES/verify")" "✗ they reach $FAR_URL: it refuses the login (status 401)"
+  contains "$(<"$NOTES/verify")" "✗ $FAR_URL takes samples: it refuses the login (status 401)"
 }
 
 slow_far_end_holds_back_nobody() {
@@ -219,7 +220,7 @@ role_changes() {
   keep install install --role full
   contains "$(<"$NOTES/install")" "✓ Grafana answers a query"
   units_are_up
-  contains "$(grep "they reach" "$NOTES/install")" ✓
+  contains "$(<"$NOTES/install")" "✓ $PROOF"
   keep install install --role agent
   contains "$(<"$NOTES/install")" ", 0 ✗"
   equal "programs and configuration of the others" "$(vm find /opt/metrics-stack /etc/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" ""
@@ -234,8 +235,8 @@ forwarding_ends() {
 
 # The releases that are left after an uninstall know it.
 uninstall_keeps_it() {
-  contains "$(uninstall)" "kept: how it forwards"
-  contains "$(install)" "✓ they reach $FAR_URL"
+  contains "$(uninstall)" "kept: where it forwards to"
+  contains "$(install)" "✓ $PROOF"
   purge_leaves_no_trace "$1"
 }
 
