@@ -25,52 +25,37 @@ take_role() {
 }
 
 # settle: what this run was told, on top of what the host has. A receiver is told as a whole: nothing of another one goes to it.
+BEFORE=''
 settle() {
   local key
   recall
   BEFORE=${FORWARD[credentials]-}
-  [[ -z ${GIVEN[none]-} || -z ${GIVEN[url]-}${GIVEN[user]-}${GIVEN[password]-}${GIVEN[token]-}${GIVEN[ca]-}${GIVEN[tenant]-}${GIVEN[query-url]-} ]] ||
-    usage_error "--no-forward and the other --forward options exclude each other"
-  [[ -z ${GIVEN[token]-} || -z ${GIVEN[user]-}${GIVEN[password]-} ]] || usage_error "a receiver takes a password or a token, not both"
   [[ -z ${GIVEN[none]-}${GIVEN[url]-} ]] || FORWARD=([role]=${FORWARD[role]-})
   for key in role url user tenant query-url; do [[ -z ${GIVEN[$key]-} ]] || FORWARD[$key]=${GIVEN[$key]}; done
-  case ${FORWARD[role]-full} in
-  agent) ;;
-  full) unset 'FORWARD[role]' ;;
-  *) usage_error "--role is agent or full" ;;
-  esac
   [[ -z ${GIVEN[token]-} ]] || unset 'FORWARD[user]'
+  [[ ${FORWARD[role]-} != full ]] || unset 'FORWARD[role]'
+  check_options
   take_role
-  check_forward
 }
 
-BEFORE=''
-check_forward() {
-  local key host
+check_options() {
+  local key host='[A-Za-z0-9.-]+' loopback='(localhost|127\.[0-9.]+|\[::1\])' rest='(:[0-9]+)?(/[][A-Za-z0-9._~%/@:=+&?,-]*)?'
+  local -A form=([role]='agent' [user]='[A-Za-z0-9._@+/-]+' [tenant]="[A-Za-z0-9!._*'()|-]+" [url]="(https://$host|http://$loopback)$rest")
+  form[query-url]=${form[url]}
+  for key in "${!form[@]}"; do
+    [[ ${FORWARD[$key]-} =~ ^(${form[$key]})?$ ]] || usage_error "${FORWARD[$key]} is no $key (https:// is needed, but on the loopback, and a password has an option of its own)"
+  done
   for key in "${!GIVEN[@]}"; do
-    [[ $key == @(role|none) || -n ${FORWARD[url]-} ]] || usage_error "this host forwards nowhere yet: --forward-url URL is needed, too"
+    [[ $key != @(role|none) ]] || continue
+    [[ -z ${GIVEN[none]-} ]] || usage_error "--no-forward and the other --forward options exclude each other"
+    [[ -n ${FORWARD[url]-} ]] || usage_error "this host forwards nowhere yet: --forward-url URL is needed, too"
   done
-  if [[ -z ${FORWARD[url]-} ]]; then
-    in_role prometheus || usage_error "an agent keeps no samples, so it has to forward them: --forward-url URL, or --role full"
-    return 0
-  fi
-  [[ ${FORWARD[url]} =~ ^https?://(\[[0-9a-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?(/[A-Za-z0-9._~%/@:=+\&?,-]*)?$ ]] ||
-    usage_error "--forward-url is not of the form https://HOST[:PORT]/PATH, without a password in it"
-  for key in url query-url; do
-    host=${FORWARD[$key]-https://} host=${host,,}
-    [[ $host =~ ^https:// || $host =~ ^http://(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?(/|$) ]] ||
-      usage_error "--forward-$key: http:// would send samples and credentials in the clear; https:// is needed, but on the loopback"
-  done
-  [[ ${FORWARD[query-url]-https://a} =~ ^https?://[]A-Za-z0-9.:/_~%[-]+$ ]] || usage_error "--forward-query-url is no address"
-  [[ ${FORWARD[user]-a} =~ ^[A-Za-z0-9._@+/-]+$ ]] || usage_error "--forward-user has other characters than letters, digits and . _ @ + / -"
-  [[ ${FORWARD[tenant]-a} =~ ^[A-Za-z0-9!._*\'\(\)|-]+$ ]] || usage_error "--forward-tenant is no name of a tenant"
-  if [[ -n ${FORWARD[user]-} ]]; then
-    [[ -n ${GIVEN[password]-} || (-z ${GIVEN[url]-} && -e $BEFORE/password) ]] || usage_error "--forward-user needs --forward-password-file"
-  else
-    [[ -z ${GIVEN[password]-} ]] || usage_error "--forward-password-file needs --forward-user"
-  fi
+  [[ -n ${FORWARD[url]-} || ${FORWARD[role]-} != agent ]] || usage_error "an agent keeps no samples, so it has to forward them: --forward-url URL, or --role full"
+  [[ -z ${GIVEN[token]-} || -z ${GIVEN[user]-}${GIVEN[password]-} ]] || usage_error "a receiver takes a password or a token, not both"
+  [[ -z ${FORWARD[user]-} || -n ${GIVEN[password]-} || (-z ${GIVEN[url]-} && -e $BEFORE/password) ]] || usage_error "--forward-user needs --forward-password-file"
+  [[ -n ${FORWARD[user]-} || -z ${GIVEN[password]-} ]] || usage_error "--forward-password-file needs --forward-user"
   for key in password token; do
-    [[ -z ${GIVEN[$key]-} || $(<"${GIVEN[$key]}") =~ ^[^[:space:]].*$ && $(wc -l <"${GIVEN[$key]}") -le 1 ]] || usage_error "${GIVEN[$key]} is not one line with the $key"
+    [[ -z ${GIVEN[$key]-} || ($(<"${GIVEN[$key]}") =~ ^[^[:space:]] && $(wc -l <"${GIVEN[$key]}") -le 1) ]] || usage_error "${GIVEN[$key]} is not one line with the $key"
   done
   [[ -z ${GIVEN[ca]-} ]] || grep --quiet -e '-BEGIN CERTIFICATE-' "${GIVEN[ca]}" || usage_error "${GIVEN[ca]} has no certificate"
 }
@@ -181,7 +166,11 @@ compose_forward() {
   fi
   forward_alloy >"$MADE/etc/alloy/forward.alloy"
   [[ -n ${FORWARD[credentials]-} ]] || return 0
-  install -D -m 0644 <(drop_in) "$MADE/systemd/metrics-alloy.service.d/forward.conf"
+  mkdir "$MADE/systemd/metrics-alloy.service.d"
+  {
+    printf '%s\n' "# What Alloy logs in with at the far end: files of root's, put there by install.sh --forward-…" '[Service]'
+    for key in password token ca; do ! has_credential "$key" || echo "LoadCredential=forward-$key:${FORWARD[credentials]}/$key"; done
+  } >"$MADE/systemd/metrics-alloy.service.d/forward.conf"
 }
 
 has_credential() { [[ -e ${FORWARD[credentials]-/nowhere}/$1 ]]; }
@@ -213,10 +202,3 @@ prometheus.scrape "alloy" {
 END
 }
 block() { printf '\n\n\t\t%s {' "$1" && printf '\n\t\t\t%s' "${@:2}" && printf '\n\t\t}'; }
-
-drop_in() {
-  local name
-  echo "# What Alloy logs in with at the far end: files of root's, put there by install.sh --forward-…"
-  echo '[Service]'
-  for name in password token ca; do ! has_credential "$name" || echo "LoadCredential=forward-$name:${FORWARD[credentials]}/$name"; done
-}

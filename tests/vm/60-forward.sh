@@ -59,10 +59,10 @@ wrong_calls_are_named() {
     contains "$(<"$NOTES/refusal")" "$words"
   done <<END
 an agent keeps no samples|--role agent
---role is agent or full|--role half
+half is no role|--role half
 --forward-url URL is needed|--forward-tenant fleet
 https:// is needed|--forward-url http://far.example/api/v1/write
-without a password in it|--forward-url https://fleet:secret@far.example/api/v1/write
+a password has an option of its own|--forward-url https://fleet:secret@far.example/api/v1/write
 --forward-user needs|--forward-url $FAR_URL --forward-user fleet
 a password or a token|--forward-url $FAR_URL --forward-user fleet --forward-token-file /root/password
 exclude each other|--forward-url $FAR_URL --no-forward
