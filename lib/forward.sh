@@ -39,11 +39,11 @@ settle() {
 }
 
 check_options() {
-  local key host='[A-Za-z0-9.-]+' loopback='(localhost|127\.[0-9.]+|\[::1\])' rest='(:[0-9]+)?(/[][A-Za-z0-9._~%/@:=+&?,-]*)?'
+  local key host='([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])' loopback='(localhost|127\.[0-9.]+|\[::1\])' rest='(:[0-9]+)?(/[][A-Za-z0-9._~%/@:=+&?,-]*)?'
   local -A form=([role]='agent' [user]='[A-Za-z0-9._@+/-]+' [tenant]="[A-Za-z0-9!._*'()|-]+" [url]="(https://$host|http://$loopback)$rest")
   form[query-url]=${form[url]}
   for key in "${!form[@]}"; do
-    [[ ${FORWARD[$key]-} =~ ^(${form[$key]})?$ ]] || usage_error "${FORWARD[$key]} is no $key (https:// is needed, but on the loopback, and a password has an option of its own)"
+    [[ ${FORWARD[$key]-} =~ ^(${form[$key]})?$ ]] || usage_error "what is given as $key has another form (an address begins with https://, but on the loopback, and has no password in it)"
   done
   for key in "${!GIVEN[@]}"; do
     [[ $key != @(role|none) ]] || continue
