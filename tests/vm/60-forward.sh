@@ -137,6 +137,14 @@ anyone_may_verify() {
   keep verify vm setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh"
   contains "$(<"$NOTES/verify")" ", 0 ✗"
   contains "$(<"$NOTES/verify")" "✓ 10 requests to /simulate-load arrive at the far end, by what Alloy counts as sent"
+  verify_names_an_unknown_host
+}
+
+verify_names_an_unknown_host() {
+  vm sh -c 'sed /far.example/d /etc/hosts >/tmp/hosts && cp /etc/hosts /tmp/known && cat /tmp/hosts >/etc/hosts'
+  ! keep verify verify || return 1
+  vm sh -c 'cat /tmp/known >/etc/hosts && rm /tmp/known /tmp/hosts'
+  contains "$(<"$NOTES/verify")" "✗ $FAR_URL takes samples: it has a host that is not known here"
 }
 
 # Whatever escapes the characters between the two words.
@@ -259,7 +267,7 @@ test "the tenant is on the wire" tenant_is_on_the_wire
 test "an agent is the service and Alloy alone" agent_is_small
 test "a later install keeps it, and changes nothing" later_install_keeps_it
 aside alpha "another password: verify says so, install takes it" password_changes
-aside beta "anyone may verify, by what Alloy counts" anyone_may_verify
+aside beta "anyone may verify, by what Alloy counts; root is told of an unknown host" anyone_may_verify
 aside gamma "nobody reads the password" nobody_reads_the_password
 together
 here gamma
