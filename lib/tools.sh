@@ -1,17 +1,18 @@
 # The programs that the install itself needs, from the distribution's packages where they are missing.
 
 tools() {
-  local packages=() package='' version=0
+  local packages=() package
   has curl || packages+=(curl)
   # Both the archives and the crates that the service is built from come over HTTPS.
   [[ -n $FROM && -n $SERVICE_BINARY ]] || [[ -e /etc/ssl/certs/ca-certificates.crt || -e /etc/pki/tls/cert.pem ]] || packages+=(ca-certificates)
   has unzip || has python3 || ! is_missing alloy || packages+=(unzip)
   if [[ -z $SERVICE_BINARY ]]; then
     if ! find_rust; then
-      # To look for a package fetches their lists.
-      [[ -n $DRY_RUN ]] || read -r version package < <(packaged_rust | sort --version-sort | tail -n 1) || :
-      [[ -n $DRY_RUN ]] || at_least "$version" "$(needed_rust)" || no_rust
-      packages+=("${package:-a Rust of $(needed_rust) or newer}")
+      # For --dry-run no lists of packages are fetched.
+      [[ -n $DRY_RUN ]] || ! has apt-get || apt_get check || :
+      package=$(package_with_rust)
+      [[ -n $package$DRY_RUN ]] || no_rust
+      packages+=("${package:-cargo}")
     fi
     # Debian's compiler only recommends what linking needs.
     has cc || if has apt-get; then packages+=(gcc libc6-dev); else packages+=(gcc); fi
@@ -76,10 +77,17 @@ find_rust() {
   return 1
 }
 
+# The oldest that is new enough is the distribution's usual one.
+package_with_rust() {
+  local version name
+  while read -r version name; do
+    ! at_least "$version" "$(needed_rust)" || { echo "$name" && return; }
+  done < <(packaged_rust | sort --version-sort)
+}
+
 # Version and name of each package with cargo, as Debian's cargo-web or Ubuntu's cargo-1.85; their compilers' names end alike.
 packaged_rust() {
   if has apt-get; then
-    apt_get check >/dev/null || :
     apt-cache search --names-only '^rustc(-[a-z0-9.]+)?$' | cut -d' ' -f1 | xargs --no-run-if-empty apt-cache show --no-all-versions |
       awk '/^Package: / { name = $2; sub(/^rustc/, "cargo", name) } /^Version: / { sub(/^[0-9]+:/, "", $2); print $2, name }'
   elif has dnf; then
