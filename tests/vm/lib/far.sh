@@ -5,7 +5,7 @@
 readonly FAR_URL=https://far.example:8427/api/v1/write
 FAR=$NOTES/far
 
-# make_far_end USER:PASSWORD...
+# make_far_end USER:PASSWORD-OR-TOKEN..., with no user before a token
 make_far_end() {
   mkdir -p "$FAR"
   unshare --net sleep infinity &
@@ -33,7 +33,13 @@ logins_are() {
   local login
   {
     echo users:
-    for login; do printf "  - {username: '%s', password: '%s', url_prefix: 'http://127.0.0.1:8429'}\n" "${login%%:*}" "${login#*:}"; done
+    for login; do
+      case $login in
+      :*) printf "  - {bearer_token: '%s'," "${login#:}" ;;
+      *) printf "  - {username: '%s', password: '%s'," "${login%%:*}" "${login#*:}" ;;
+      esac
+      echo " url_prefix: 'http://127.0.0.1:8429'}"
+    done
   } >"$FAR/users.yml"
   [[ ! -e $FAR/pids ]] || kill -HUP "$(tail -n 1 "$FAR/pids")"
 }

@@ -7,7 +7,7 @@
 . "$VM_DIR/lib/far.sh"
 
 readonly PROOF="10 requests to /simulate-load arrive at the far end, by a query at https://far.example:8427"
-readonly FIRST='fleet-9f3 "pass\word"' SECOND=second-password
+readonly FIRST='fleet-9f3 "pass\word"' SECOND=second-password TOKEN=fleet-9f3-token-word
 declare -A DISKS=()
 trap 'for DISK in "${DISKS[@]}"; do power_off; done' EXIT
 
@@ -19,7 +19,8 @@ machine() {
   copy_in "$FAR/far.pem" /root/far.pem
   copy_in "$FAR/wrong.pem" /root/wrong.pem
   copy_in <(printf '%s\n' "$FIRST") /root/password
-  vm chmod 0600 /root/password
+  copy_in <(echo "$TOKEN") /root/token
+  vm chmod 0600 /root/password /root/token
 }
 copy_in() { vm sh -c "cat >$2" <"$1"; }
 # here NAME: what follows is on that machine; on NAME COMMAND...: that alone.
@@ -47,6 +48,7 @@ ASIDE=()
 readonly LOGIN=(--forward-user fleet --forward-password-file /root/password --forward-ca /root/far.pem)
 readonly FORWARD=(--forward-url "$FAR_URL" "${LOGIN[@]}" --forward-tenant fleet)
 readonly ALPHAS=("${FORWARD[@]}" --forward-user alpha)
+readonly BY_TOKEN=(--forward-url "$FAR_URL" --forward-token-file /root/token --forward-ca /root/far.pem --forward-tenant fleet)
 install() { vm "${INSTALL[@]}" "$@"; }
 
 wrong_calls_are_named() {
@@ -97,7 +99,7 @@ install_everywhere() {
   {
     on gamma goes_on "${INSTALL[@]}"
     on gamma placed >"$NOTES/plain"
-    on gamma install "${FORWARD[@]}"
+    on gamma install "${BY_TOKEN[@]}"
   } >"$NOTES/gamma" 2>&1 &
   jobs+=($!)
   for job in "${jobs[@]}"; do wait "$job" || { cat "$NOTES"/{alpha,beta,gamma} && return 1; }; done
@@ -147,22 +149,22 @@ verify_names_an_unknown_host() {
   contains "$(<"$NOTES/verify")" "✗ $FAR_URL takes samples: it has a host that is not known here"
 }
 
-# Whatever escapes the characters between the two words.
-readonly WATCH='while [ ! -e /tmp/done ]; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\0" "\n" | grep -a "^.\{0,40\}fleet-9f[3] .*word"; done || :'
-readonly SEARCH='grep -r -l -s "fleet-9f3 .*word" /etc /opt /root /var /run /tmp; systemctl show "metrics-*" | grep "fleet-9f3 .*word"
-  journalctl --quiet | grep "fleet-9f3 .*word"; cat /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n" | grep -a "fleet-9f3 .*word"; :'
+# Whatever stands between the two words of password and token.
+readonly WATCH='while [ ! -e /tmp/done ]; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\0" "\n" | grep -a "^.\{0,40\}fleet-9f[3].*word"; done || :'
+readonly SEARCH='grep -r -l -s "fleet-9f3.*word" /etc /opt /root /var /run /tmp; systemctl show "metrics-*" | grep "fleet-9f3.*word"
+  journalctl --quiet | grep "fleet-9f3.*word"; cat /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n" | grep -a "fleet-9f3.*word"; :'
 # While an install hands the password over, and after it, for the user nobody.
-nobody_reads_the_password() {
+nobody_reads_the_token() {
   local watch
   vm sh -c "$WATCH" >"$NOTES/seen" &
   watch=$!
   # What the watch would see.
   vm sh -c 'sleep 1; :' 'fleet-9f3 decoy word'
-  install "${FORWARD[@]}"
+  install "${BY_TOKEN[@]}"
   verify
   vm touch /tmp/done
   wait "$watch"
-  equal "command lines with the password" "$(sort -u "$NOTES/seen")" "fleet-9f3 decoy word"
+  equal "command lines with the token" "$(sort -u "$NOTES/seen")" "fleet-9f3 decoy word"
   contains "$(vm sh -c "$SEARCH")" /var/lib/metrics-stack/install/credentials/
   equal "readable by nobody" "$(vm setpriv --reuid=65534 --regid=65534 --clear-groups sh -c "$SEARCH")" ""
   equal "for root" "$(vm find /var/lib/metrics-stack/install/credentials -printf '%y %m %u\n' | sort -u)" "$(printf 'd 700 root\nd 755 root\nf 600 root')"
@@ -171,7 +173,7 @@ nobody_reads_the_password() {
 password_changes() {
   local before
   before=$(vm ls /var/lib/metrics-stack/install/credentials)
-  logins_are "alpha:$SECOND" "fleet:$FIRST"
+  logins_are "alpha:$SECOND" "fleet:$FIRST" ":$TOKEN"
   eventually 20 refuses_login
   contains "$(<"$NOTES/verify")" "--forward-password-file"
   before+=" $(vm systemctl show --property InvocationID --value metrics-alloy)"
@@ -253,7 +255,7 @@ uninstall_keeps_it() {
   purge_leaves_no_trace "$1"
 }
 
-make_far_end "alpha:$FIRST" "fleet:$FIRST"
+make_far_end "alpha:$FIRST" "fleet:$FIRST" ":$TOKEN"
 machine alpha 1
 machine beta 2
 machine gamma 3
@@ -268,7 +270,7 @@ test "an agent is the service and Alloy alone" agent_is_small
 test "a later install keeps it, and changes nothing" later_install_keeps_it
 aside alpha "another password: verify says so, install takes it" password_changes
 aside beta "anyone may verify, by what Alloy counts; root is told of an unknown host" anyone_may_verify
-aside gamma "nobody reads the password" nobody_reads_the_password
+aside gamma "nobody reads the token" nobody_reads_the_token
 together
 here gamma
 test "a far end that takes ten seconds holds back nobody" slow_far_end_holds_back_nobody
