@@ -82,11 +82,11 @@ do_write() {
 do_remove() {
   local file
   file=$(live "$1")
-  [[ $1 != systemd/* || $1 == *.d/* ]] || stop_units "${1#systemd/}"
+  [[ $1 != systemd/* || $1 == systemd/*/* ]] || stop_units "${1#systemd/}"
   rm -f "$file"
   sync "${file%/*}"
-  # A person's drop-ins keep theirs.
-  [[ $1 != *.d/* ]] || rmdir "${file%/*}" 2>/dev/null || :
+  # Where a person has drop-ins, the folder stays.
+  [[ $1 != systemd/*/* ]] || rmdir "${file%/*}" 2>/dev/null || :
 }
 
 # do_switch TREE COMPONENT

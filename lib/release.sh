@@ -104,10 +104,12 @@ check_configuration() {
     esac
   done < <(plan "$MADE")
   chown --no-dereference -R 65534:65534 "$stage"
-  # The syntax only, as a credential that systemd hands over is not there yet; that leaves out the rules.
-  ! in_role prometheus || accepts Prometheus "$(tree_of prometheus)/bin/promtool" check config --syntax-only "$stage/prometheus/prometheus.yml"
-  mapfile -t rules < <(find "$stage/prometheus/rules" -name '*.yml' 2>/dev/null)
-  ! in_role prometheus || ((${#rules[@]} == 0)) || accepts Prometheus "$(tree_of prometheus)/bin/promtool" check rules "${rules[@]}"
+  if in_role prometheus; then
+    # The syntax only, as a credential that systemd hands over is not there yet; that leaves out the rules.
+    accepts Prometheus "$(tree_of prometheus)/bin/promtool" check config --syntax-only "$stage/prometheus/prometheus.yml"
+    mapfile -t rules < <(find "$stage/prometheus/rules" -name '*.yml' 2>/dev/null)
+    ((${#rules[@]} == 0)) || accepts Prometheus "$(tree_of prometheus)/bin/promtool" check rules "${rules[@]}"
+  fi
   accepts Alloy "$(tree_of alloy)/bin/alloy" validate "$stage/alloy"
   rm -rf "$stage"
 }
