@@ -8,6 +8,13 @@
 #   --download DIR         only fetch the archives into a folder, for a host without network
 #   --versions FILE        take the archives' versions, sums and addresses from FILE instead of etc/versions.conf
 #   --service-binary FILE  take the service from FILE instead of building it here
+#   --forward-url URL      send the samples to a receiver of remote write as well, from now on; with
+#     --forward-user NAME --forward-password-file FILE, or --forward-token-file FILE, to log in there
+#     --forward-ca FILE         the certificate of who signed the receiver's, where the host does not trust them
+#     --forward-tenant ID       for the header X-Scope-OrgID
+#     --forward-query-url URL   the base of its query API, by which verify.sh proves arrival, where it can't be derived
+#   --no-forward           no longer
+#   --role agent|full      agent: the service and Alloy only, which forwards; full (the default): with Prometheus and Grafana
 #   --allow-downgrade      let an older version of a server have the data of a newer one
 #   --dry-run              print what would be done, and change nothing
 #   --help                 print this
@@ -25,6 +32,8 @@ for file in "$ROOT"/lib/*.sh; do . "$file"; done
 # What the options say.
 FROM='' DOWNLOAD='' SERVICE_BINARY='' VERSIONS=$ROOT/etc/versions.conf ALLOW_DOWNGRADE='' DRY_RUN=''
 BUILD='' STEP=''
+# What they say of forwarding: FORWARD's words, with files for the credentials, and `none` to end it.
+declare -A GIVEN=()
 
 main() {
   options "$@"
@@ -32,12 +41,14 @@ main() {
   cd /
   [[ -z $DOWNLOAD ]] || download_only
   need_root "$@"
+  settle
   lock
   [[ -n $DRY_RUN ]] || keep_log install
   trap 'finish $?' EXIT
   trap 'exit 130' INT TERM HUP
   run preflight
   run tools
+  ((${#GIVEN[@]} == 0)) || [[ -z ${FORWARD[url]-} ]] || run forward
   run fetch
   run release
   run activate "$NEW_RELEASE"
@@ -59,20 +70,24 @@ options() {
     option=$1
     # Those with a value take it first.
     case $option in
-    --from | --download | --versions | --service-binary)
+    --from | --download | --versions | --service-binary | --role | --forward-*)
       [[ -n ${2-} ]] || usage_error "$1 needs a value"
-      [[ $1 == --download || -f $2 || ($1 == --from && -d $2) ]] || usage_error "$1: $2 does not exist, or is of another kind"
+      [[ $1 =~ ^--(download|role|forward-(url|user|tenant|query-url))$ || -f $2 || ($1 == --from && -d $2) ]] || usage_error "$1: $2 does not exist, or is of another kind"
       shift
       ;;&
     --from) FROM=$(realpath "$1") ;;
     --download) DOWNLOAD=$(realpath --canonicalize-missing "$1") ;;
     --versions) VERSIONS=$(realpath "$1") ;;
     --service-binary) SERVICE_BINARY=$(realpath "$1") ;;
+    --role) GIVEN[role]=$1 ;;
+    --forward-url | --forward-user | --forward-tenant | --forward-query-url) GIVEN[${option#--forward-}]=$1 ;;
+    --forward-password-file | --forward-token-file | --forward-ca) option=${option%-file} && GIVEN[${option#--forward-}]=$(realpath "$1") ;;
+    --no-forward) GIVEN[none]=1 ;;
     --allow-downgrade) ALLOW_DOWNGRADE=1 ;;
     --dry-run) DRY_RUN=1 ;;
     --help) manual && exit ;;
     --version) echo "metrics-stack $VERSION" && exit ;;
-    *) usage_error "unknown option $1" ;;
+    *) usage_error "unknown option $option" ;;
     esac
     shift
   done

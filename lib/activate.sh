@@ -82,9 +82,11 @@ do_write() {
 do_remove() {
   local file
   file=$(live "$1")
-  [[ $1 != systemd/* ]] || stop_units "${1#systemd/}"
+  [[ $1 != systemd/* || $1 == systemd/*/* ]] || stop_units "${1#systemd/}"
   rm -f "$file"
   sync "${file%/*}"
+  # Where a person has drop-ins, the folder stays.
+  [[ $1 != systemd/*/* ]] || rmdir "${file%/*}" 2>/dev/null || :
 }
 
 # do_switch TREE COMPONENT
@@ -136,7 +138,8 @@ end() {
   systemctl daemon-reload
 }
 
-# Takes away releases that are not current, or after an uninstall only their empty folders, and the trees that no release names.
+# Takes away releases that are not current, or after an uninstall only their empty folders, and the credentials and trees that no
+# release names.
 collect() {
   local thing path named
   rm -rf "$RELEASES"/.old "$RELEASES"/.new "$TREES"/.old "$TREES"/.new
@@ -145,6 +148,10 @@ collect() {
     while read -r path; do rmdir "$ETC/$path" 2>/dev/null || :; done < <(find "$thing/etc" -depth -type d -printf '%P\n')
     [[ ! -L $OPT/current ]] || discard "$thing"
   done
+  for thing in "$STATE"/credentials/*; do
+    grep --quiet --no-messages --fixed-strings "$thing" "$RELEASES"/*/options || rm -rf "$thing"
+  done
+  rmdir "$STATE/credentials" 2>/dev/null || :
   named=$(readlink "$OPT"/* "$OPT"/{current,open}/*) || :
   for thing in "$TREES"/*; do
     [[ ! -e $thing/.listing || $named == *"$thing"* ]] || discard "$thing"

@@ -16,7 +16,7 @@ readonly PRIVATE=/var/lib/private     # where systemd keeps the state folders of
 
 # Each has a tree. The service is the only one that is built from this checkout.
 readonly COMPONENTS=(prometheus metrics-service alloy grafana)
-readonly UNITS=(metrics-stack.target metrics-prometheus.service metrics-service.socket metrics-service.service
+UNITS=(metrics-stack.target metrics-prometheus.service metrics-service.socket metrics-service.service
   metrics-alloy.service metrics-alloy-ui.socket metrics-alloy-ui.service metrics-grafana.service)
 
 VERSION=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' "$ROOT/Cargo.toml")

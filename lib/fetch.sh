@@ -1,7 +1,7 @@
 # The archives of versions.conf, and the service: found, downloaded or built, and never used before their sum is right.
 
 # The components that come as an upstream archive.
-readonly ARCHIVED=(prometheus alloy grafana)
+ARCHIVED=(prometheus alloy grafana)
 
 # pin COMPONENT line|version|sum|urls: what versions.conf says for this architecture, each URL on a line.
 pin() {

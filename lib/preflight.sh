@@ -1,13 +1,14 @@
 # Every reason why an install could not succeed on this host, found before anything changes.
 
 # Sizes in MB, measured with the pinned archives: 0.7 GB of downloads, 2.2 GB unpacked.
-readonly NEED_DOWNLOADS=700 NEED_PROGRAMS=2300 NEED_STATE=200 NEED_ETC=5
+NEED_DOWNLOADS=700 NEED_PROGRAMS=2300 NEED_STATE=200 NEED_ETC=5
 # 1 GB of memory, less what the kernel keeps for itself.
-readonly NEED_MEMORY=900
+NEED_MEMORY=900
 readonly NEED_SYSTEMD=249 NEED_GLIBC=2.28
 
 preflight() {
   local problems=0
+  in_role prometheus || NEED_DOWNLOADS=150 NEED_PROGRAMS=500 NEED_MEMORY=400
   check_system
   check_pins
   check_disk
@@ -34,7 +35,7 @@ check_system() {
   at_least "${glibc:-0}" "$NEED_GLIBC" ||
     refuse "glibc is ${glibc:-not there}, Alloy needs $NEED_GLIBC" "use a newer release, or a distribution with glibc (Alpine has musl instead)"
   memory=$(awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo)
-  ((memory >= NEED_MEMORY)) || refuse "the host has $memory MB of memory, $NEED_MEMORY MB are needed" "give the machine 1 GB or more"
+  ((memory >= NEED_MEMORY)) || refuse "the host has $memory MB of memory, $NEED_MEMORY MB are needed" "give the machine more"
 }
 
 # The architecture in the words of the archives.
@@ -85,7 +86,9 @@ check_disk() {
 check_ports() {
   local port line pid unit
   has ss || return 0
-  for port in 8000 3000 12345 9090 3001; do
+  for port in 8000 3000 12345 9090:prometheus 3001:grafana; do
+    in_role "$port" || continue
+    port=${port%:*}
     line=$(ss --no-header --listening --tcp --numeric --processes "sport = :$port" | grep -E ' (127\.0\.0\.1|0\.0\.0\.0|\*|\[::ffff:127\.0\.0\.1\]):[0-9]+ ') || continue
     if ! [[ $line =~ \(\"([^\"]+)\",pid=([0-9]+) ]]; then
       refuse "port $port is taken by a program of another container" "stop it, or give it another port"

@@ -74,9 +74,11 @@ compose() {
   local path component
   rm -rf "$MADE"
   while IFS= read -r path; do
+    in_role "$path" || continue
     install -D -m 0644 "$ROOT/$path" "$MADE/$path"
   done < <(checkout_files)
-  for component in "${COMPONENTS[@]}"; do ln -s "$(tree_of "$component")" "$MADE/$component"; done
+  for component in metrics-service "${ARCHIVED[@]}"; do ln -s "$(tree_of "$component")" "$MADE/$component"; done
+  compose_forward
 }
 
 # What git knows of, so that nothing is installed that only lies about in a clone. Where there is no git, all that is there.
@@ -102,10 +104,12 @@ check_configuration() {
     esac
   done < <(plan "$MADE")
   chown --no-dereference -R 65534:65534 "$stage"
-  # The syntax only, as a credential that systemd hands over is not there yet; that leaves out the rules.
-  accepts Prometheus "$(tree_of prometheus)/bin/promtool" check config --syntax-only "$stage/prometheus/prometheus.yml"
-  mapfile -t rules < <(find "$stage/prometheus/rules" -name '*.yml' 2>/dev/null)
-  ((${#rules[@]} == 0)) || accepts Prometheus "$(tree_of prometheus)/bin/promtool" check rules "${rules[@]}"
+  if in_role prometheus; then
+    # The syntax only, as a credential that systemd hands over is not there yet; that leaves out the rules.
+    accepts Prometheus "$(tree_of prometheus)/bin/promtool" check config --syntax-only "$stage/prometheus/prometheus.yml"
+    mapfile -t rules < <(find "$stage/prometheus/rules" -name '*.yml' 2>/dev/null)
+    ((${#rules[@]} == 0)) || accepts Prometheus "$(tree_of prometheus)/bin/promtool" check rules "${rules[@]}"
+  fi
   accepts Alloy "$(tree_of alloy)/bin/alloy" validate "$stage/alloy"
   rm -rf "$stage"
 }

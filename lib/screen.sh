@@ -19,7 +19,15 @@ done_working() {
 # say_end CHANGED: the last lines of an install that is verified.
 say_end() {
   if [[ -z $1 ]]; then
-    say "metrics-stack $VERSION runs, and nothing had to be changed. Grafana: http://127.0.0.1:3001"
+    say "metrics-stack $VERSION runs, and nothing had to be changed.$(! in_role grafana || echo " Grafana: http://127.0.0.1:3001")"
+    return
+  fi
+  if ! in_role grafana; then
+    say "
+metrics-stack $VERSION runs on this host as an agent and sends all samples to ${FORWARD[url]}, as those of $(uname -n).
+Your own application:  a file in $ETC/targets.d, as example.yml.disabled there shows
+When in doubt:         $ROOT/verify.sh
+Out again:             sudo $ROOT/uninstall.sh, with --purge data and all"
     return
   fi
   say "

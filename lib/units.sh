@@ -50,10 +50,11 @@ stop_units() {
   done
 }
 
-# What Alloy has not sent when it stops is lost: Prometheus, back again, has to have it all.
+# What Alloy has not sent when it stops is lost: Prometheus, back again, has to have it all. Where it does not come back, nobody waits.
 drain() {
-  local tries=100
-  while local_get 12345/metrics 2>/dev/null | grep '^prometheus_remote_storage_samples_pending{.* [1-9]' >/dev/null; do
+  local tries=100 queue=.
+  in_role prometheus || queue='remote_name="forward"'
+  while local_get 12345/metrics 2>/dev/null | grep '^prometheus_remote_storage_samples_pending{.* [1-9]' | grep "$queue" >/dev/null; do
     ((--tries)) || return 0
     sleep 0.3
   done

@@ -32,11 +32,12 @@ verify_all() {
   endpoint "service" metrics-service.service 8000 / /health /metrics
   endpoint "Alloy" metrics-alloy.service 12345 /-/ready /metrics
   endpoint "Alloy's UI" metrics-alloy-ui.socket 3000 /
-  endpoint "Prometheus" metrics-prometheus.service 9090 /-/ready /-/healthy
-  endpoint "Grafana" metrics-grafana.service 3001 /api/health
+  ! in_role prometheus || endpoint "Prometheus" metrics-prometheus.service 9090 /-/ready /-/healthy
+  ! in_role grafana || endpoint "Grafana" metrics-grafana.service 3001 /api/health
   if [[ -z $1 ]]; then
     [[ -z ${ANSWERS[12345]-} ]] || row "Alloy's components are healthy" 15 "$(look_into metrics-alloy.service); http://127.0.0.1:12345/ shows each" alloy_is_healthy
-    if [[ -n ${ANSWERS[9090]-} ]]; then verify_samples; else skip "samples" "Prometheus does not answer"; fi
+    if [[ -n ${ANSWERS[9090]-} ]]; then verify_jobs; elif in_role prometheus; then skip "samples" "Prometheus does not answer"; fi
+    [[ -z ${ANSWERS[8000]-} || -z ${ANSWERS[12345]-} ]] || verify_proof
     [[ -z ${ANSWERS[3001]-} ]] || verify_grafana "$2" "$3"
   fi
   echo "$PASSED ✓, $FAILED ✗"
@@ -72,21 +73,44 @@ alloy_is_healthy() { local_get 12345/-/healthy >/dev/null 2>&1 || { local_get 12
 
 # prom QUERY: the value of the first series of an instant query, or nothing.
 prom() {
-  local_get 9090/api/v1/query --get --data-urlencode "query=$1" 2>/dev/null | sed -n 's/.*"value":\[[0-9.]*,"\([^"]*\)"\].*/\1/p'
+  local_get 9090/api/v1/query --get --data-urlencode "query=$1" 2>/dev/null | value
 }
+value() { sed -n 's/.*"value":\[[0-9.]*,"\([^"]*\)"\].*/\1/p'; }
 
-verify_samples() {
-  local job before after
+verify_jobs() {
+  local job
   for job in prometheus alloy grafana; do job_is_up "$job" "http://127.0.0.1:9090/targets tells why" "metrics-$job.service"; done
   job_is_up metrics_service "$(look_into metrics-alloy.service): does it scrape, does it write?" metrics-service.service metrics-alloy.service
+}
 
-  # The pipeline as a whole: ten requests to the service, and the samples that show them.
-  [[ -n ${ANSWERS[8000]-} && -n ${ANSWERS[12345]-} ]] || return 0
-  before=$(service_count)
+# The pipeline as a whole: ten requests to the service, and the samples that show them, wherever they go.
+verify_proof() {
+  local before after lost
+  before=$(service_count) lost=$(queue samples_failed_total)
   row "10 requests to /simulate-load are answered" 0 "$(look_into metrics-service.service)" ten_requests
   after=$(date +%s)
-  row "10 requests to /simulate-load arrive as samples" "$PATIENCE" "$(look_into metrics-alloy.service)" have_arrived $((before + 10)) "$after"
+  [[ -z ${ANSWERS[9090]-} ]] ||
+    row "10 requests to /simulate-load arrive as samples" "$PATIENCE" "$(look_into metrics-alloy.service)" have_arrived prom '' $((before + 10)) "$after"
+  [[ -z ${FORWARD[url]-} ]] || verify_far $((before + 10)) "$after" "$lost"
 }
+
+# verify_far COUNT TIME LOST: by a query at the far end, where it answers one and we may ask, else by what Alloy counts of its queue there.
+verify_far() {
+  local log
+  log="$(look_into metrics-alloy.service)"
+  if may_log_in; then
+    refusal
+    row "${FORWARD[url]} takes samples" 0 "$REMEDY" is_nothing "$REFUSAL"
+    [[ -n $HELD ]] || return 0
+  fi
+  if may_log_in && { far_answers >/dev/null || [[ -n ${FORWARD[query-url]-} ]]; }; then
+    row "10 requests to /simulate-load arrive at the far end, by a query at $(query_url)" "$PATIENCE" "$log; or correct --forward-query-url of install.sh" \
+      have_arrived far_value ",instance=\"$(uname -n)\"" "$1" "$2"
+  else
+    row "10 requests to /simulate-load arrive at the far end, by what Alloy counts as sent" "$PATIENCE" "$log; sudo $ROOT/verify.sh asks the receiver itself" were_sent "$2" "$3"
+  fi
+}
+is_nothing() { [[ -z $1 ]] || { echo "it $1" && return 1; }; }
 
 # job_is_up JOB REMEDY UNIT...: within PATIENCE from the start of this script.
 job_is_up() {
@@ -108,10 +132,10 @@ is_up() {
 service_count() { local_get 8000/metrics | awk '/^http_requests_total\{.*endpoint="\/simulate-load"/ { sum += $NF } END { printf "%d", sum }'; }
 ten_requests() { for _ in {1..10}; do local_get 8000/simulate-load --max-time 20 >/dev/null || return 1; done; }
 
-# have_arrived COUNT TIME: only a sample scraped after the requests counts, as an older one may be of a counter that has begun anew since.
+# have_arrived ASK LABELS COUNT TIME: only a sample scraped after the requests counts, as an older one may be of a counter that has begun anew since.
 have_arrived() {
-  local samples='http_requests_total{job="metrics_service",endpoint="/simulate-load"}'
-  [[ $(prom "sum($samples and timestamp($samples) >= $2) >= bool $1") == 1 ]] || { echo "http_requests_total has not grown by 10 in time" && return 1; }
+  local samples='http_requests_total{job="metrics_service",endpoint="/simulate-load"'$2'}'
+  [[ $("$1" "sum($samples and timestamp($samples) >= $4) >= bool $3") == 1 ]] || { echo "http_requests_total has not grown by 10 in time" && return 1; }
 }
 
 readonly REFUSED=/tmp/metrics-stack-login-$EUID

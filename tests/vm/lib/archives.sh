@@ -32,7 +32,7 @@ build_programs() {
 }
 readonly PROGRAMS=$CACHE/target/programs
 
-# fetch_debian: the real Prometheus, promtool and node exporter, of Debian's next release, whose Prometheus is the newest.
+# fetch_debian: the real Prometheus, promtool, node exporter and VictoriaMetrics, of Debian's next release, whose Prometheus is the newest.
 # They come by a sources list of their own and change nothing of this host's.
 fetch_debian() {
   DEBIAN=$CACHE/debian-$(key "$VM_DIR/lib/archives.sh" "$(mirror)")
@@ -44,7 +44,7 @@ fetch_debian() {
   local apt=(apt-get -qq -o Dir::Etc::SourceList="$lists/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$lists/lists"
     -o Dir::Cache="$lists/cache" -o APT::Sandbox::User=root)
   "${apt[@]}" update
-  (cd "$lists" && "${apt[@]}" download prometheus promtool prometheus-node-exporter)
+  (cd "$lists" && "${apt[@]}" download prometheus promtool prometheus-node-exporter victoria-metrics)
   for deb in "$lists"/*.deb; do dpkg-deb -x "$deb" "$lists/root"; done
   mv "$lists/root/usr/bin" "$DEBIAN"
 }
@@ -113,6 +113,6 @@ lay_payload() {
   cp "$PACKED"/* "$layer$ARCHIVE_DIR"
   cp "$PROGRAMS/metrics-service" "$layer$SERVICE"
   cp "$PROGRAMS"/{load,web} "$layer$HELPERS"
-  cp "$DEBIAN"/{prometheus,prometheus-node-exporter} "$layer$HELPERS"
+  cp "$DEBIAN"/{prometheus,prometheus-node-exporter,victoria-metrics,vmauth} "$layer$HELPERS"
   chmod -R u=rwX,go=rX "$layer"
 }

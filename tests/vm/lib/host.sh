@@ -22,6 +22,8 @@ install_host_tools() {
   need curl curl
   need git git
   need slirp4netns slirp4netns
+  need openssl openssl
+  need python3 python3
   ((${#packages[@]} == 0)) || say "installing ${packages[*]}"
   ((${#packages[@]} == 0)) && [[ -n $(apt-get indextargets 'Created-By: Packages') ]] && return
   apt-get -qq update

@@ -80,9 +80,10 @@ restarts_lose_no_request() {
 }
 
 # longest_gap START END: between neighbouring samples from before START to after END, or 0 as long as they are not all there.
-longest_gap() {
-  samples_of 'up{job="metrics_service"}[10m]' | awk -v start="$1" -v end="$2" '
-    last && $1 - last > longest { longest = $1 - last }
+longest_gap() { samples_of 'up{job="metrics_service"}[10m]' | gap_in "$@"; }
+gap_in() {
+  awk -v start="$1" -v end="$2" '
+    last && $1 > start && $1 - last > longest { longest = $1 - last }
     { if (!last) first = $1; last = $1 }
     END { print (first <= start && last >= end) ? longest : 0 }'
 }

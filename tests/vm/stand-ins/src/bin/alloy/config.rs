@@ -62,6 +62,18 @@ const NOT_PASSED_ON: &[&str] =
     &["targets", "forward_to", "job_name", "honor_metadata", "extra_metrics", "enable_compression"];
 const SETTINGS: &[&str] = &["logging", "tracing", "livedebugging", "http"];
 const RULE: &str = "source_labels separator regex modulus target_label replacement action";
+const ENDPOINT: &str =
+    "name url remote_timeout headers bearer_token_file proxy_url follow_redirects enable_http2 send_exemplars";
+/// Blocks of an endpoint, with their attributes.
+const ENDPOINT_BLOCKS: &[(&str, &str)] = &[
+    ("authorization", "type credentials credentials_file"),
+    ("basic_auth", "username password password_file"),
+    ("metadata_config", "send send_interval max_samples_per_send"),
+    ("queue_config",
+        "capacity min_shards max_shards max_samples_per_send batch_send_deadline min_backoff max_backoff retry_on_http_429 sample_age_limit"),
+    ("tls_config", "ca_file ca_pem cert_file key_file server_name insecure_skip_verify min_version"),
+    ("write_relabel_config", RULE),
+];
 const COLLECTOR_BLOCKS: &str = "arp bcache cpu disk diskstats ethtool filesystem hwmon netclass netdev netstat perf powersupply sysctl systemd tapestats textfile vmstat";
 const FILES: &str = " files";
 const RECEIVER: &str = " receiver";
@@ -114,7 +126,8 @@ impl<'a> Graph<'a> {
             for inner in &block.blocks {
                 match (block.name.as_str(), inner.name.as_str()) {
                     ("discovery.relabel" | "prometheus.relabel", "rule") => allowed(inner, RULE)?,
-                    ("prometheus.remote_write", "endpoint" | "wal")
+                    ("prometheus.remote_write", "endpoint") => allowed_endpoint(inner)?,
+                    ("prometheus.remote_write", "wal")
                     | ("prometheus.scrape", "basic_auth" | "authorization" | "tls_config" | "clustering") => {}
                     ("prometheus.exporter.unix", name) if COLLECTOR_BLOCKS.split(' ').any(|b| b == name) => {}
                     _ => return Err(format!("{}: unrecognized block name {:?}", inner.place, inner.name)),
@@ -152,7 +165,7 @@ impl<'a> Graph<'a> {
                 let name =
                     write.get("name").and_then(Value::as_str).map_or(format!("{id}-{}", queues.len()), str::to_owned);
                 write.insert("name".into(), json!(name));
-                let mut rules = Vec::new();
+                let mut rules = self.left_out(&scrapes, &paths, id)?;
                 for relabel in &shared {
                     rules.extend(self.rules(relabel)?);
                 }
@@ -201,7 +214,9 @@ impl<'a> Graph<'a> {
             let id =
                 target[RECEIVER].as_str().ok_or(format!("{}: forward_to must name receivers", from.place))?.to_owned();
             if self.components[&id].name == "prometheus.remote_write" {
-                found.push((way.clone(), id));
+                // A relabelling without rules changes nothing.
+                let has_rules = |relabel: &&String| self.components[*relabel].blocks_named("rule").next().is_some();
+                found.push((way.iter().filter(has_rules).cloned().collect(), id));
             } else if way.contains(&id) {
                 return Err(format!("{}: cycle through {id}", from.place));
             } else {
@@ -211,6 +226,22 @@ impl<'a> Graph<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The agent sends every sample to every remote write: those of the scrapes that do not lead to this one are dropped by their job.
+    fn left_out(
+        &self,
+        scrapes: &[(&String, &Block)],
+        paths: &BTreeMap<&String, Vec<(Vec<String>, String)>>,
+        write: &str,
+    ) -> Result<Vec<Value>> {
+        let others = scrapes.iter().filter(|(id, _)| paths[id].iter().all(|(_, w)| w != write));
+        others
+            .map(|(id, block)| {
+                let job = block.attribute("job_name").map(|e| self.value(e, &block.place, 0)).transpose()?;
+                Ok(json!({"source_labels": ["job"], "regex": job.unwrap_or(json!(id)), "action": "drop"}))
+            })
+            .collect()
     }
 
     /// One scrape configuration for each source of targets.
@@ -398,9 +429,7 @@ fn shared_rules(paths: &BTreeMap<&String, Vec<(Vec<String>, String)>>, write: &s
     let mut shared: Option<Vec<String>> = None;
     for ways in paths.values() {
         let mut here = ways.iter().filter(|(_, w)| w == write);
-        let Some((way, _)) = here.next() else {
-            return Err(format!("the stand-in can't leave a scrape out of {write}: send them all there"));
-        };
+        let Some((way, _)) = here.next() else { continue };
         if here.next().is_some() {
             return Err(format!("the stand-in can't send a scrape to {write} twice"));
         }
@@ -432,6 +461,17 @@ fn allowed(block: &Block, attributes: &str) -> Result<()> {
         Some((name, _)) => Err(format!("{}: unrecognized attribute name {name:?} in {}", block.place, block.name)),
         None => Ok(()),
     }
+}
+
+fn allowed_endpoint(endpoint: &Block) -> Result<()> {
+    allowed(endpoint, ENDPOINT)?;
+    for inner in &endpoint.blocks {
+        match ENDPOINT_BLOCKS.iter().find(|(name, _)| *name == inner.name) {
+            Some((_, attributes)) => allowed(inner, attributes)?,
+            None => return Err(format!("{}: unrecognized block name {:?}", inner.place, inner.name)),
+        }
+    }
+    Ok(())
 }
 
 fn names(expression: &Expr, found: &mut Vec<String>) {
