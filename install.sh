@@ -31,7 +31,7 @@ for file in "$ROOT"/lib/*.sh; do . "$file"; done
 
 # What the options say.
 FROM='' DOWNLOAD='' SERVICE_BINARY='' VERSIONS=$ROOT/etc/versions.conf ALLOW_DOWNGRADE='' DRY_RUN=''
-BUILD='' STEP=''
+BUILD='' STEP='' WAS=''
 # What they say of forwarding: FORWARD's words, with files for the credentials, and `none` to end it.
 declare -A GIVEN=()
 
@@ -43,6 +43,8 @@ main() {
   need_root "$@"
   settle
   lock
+  remove_leftovers
+  WAS=$(readlink "$OPT/current") || :
   [[ -n $DRY_RUN ]] || keep_log install
   trap 'finish $?' EXIT
   trap 'exit 130' INT TERM HUP
@@ -72,7 +74,7 @@ options() {
     case $option in
     --from | --download | --versions | --service-binary | --role | --forward-*)
       [[ -n ${2-} ]] || usage_error "$1 needs a value"
-      [[ $1 =~ ^--(download|role|forward-(url|user|tenant|query-url))$ || -f $2 || ($1 == --from && -d $2) ]] || usage_error "$1: $2 does not exist, or is of another kind"
+      [[ $1 =~ ^--(download|role|forward-(url|user|tenant|query-url))$ || ($1 == --from && -d $2) || ($1 != --from && -f $2) ]] || usage_error "$1: $2 does not exist, or is of another kind"
       shift
       ;;&
     --from) FROM=$(realpath "$1") ;;
@@ -92,6 +94,7 @@ options() {
     shift
   done
   [[ -z $FROM || -z $DOWNLOAD ]] || usage_error "--from and --download exclude each other"
+  [[ $FROM != "$CACHE" ]] || usage_error "what lies in $CACHE is used without --from"
 }
 
 download_only() {
@@ -118,33 +121,35 @@ finish() {
   # The command that a signal has cut off may have had its output elsewhere.
   exec >&7 2>&1
   done_working
+  remove_leftovers
   [[ -z $BUILD ]] || kill -- "-$BUILD" 2>/dev/null
   if (($1 != 0)) && [[ $STEP != verify ]]; then go_back "$1"; fi
-  sweep
+  remove_traces
   close_log "$1"
   exit "$1"
 }
 
 # What has failed is left for what was active before. Errors on the way end it, hence the subshell and no condition.
 go_back() {
-  (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if they do not, run: bash -x $0"
+  (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if they do not, run: METRICS_STACK_ENV=clean bash -x $0"
   rm -f "$RESERVE"
   RETREAT=1
   if [[ -z $BEGUN ]]; then
     echo "nothing has been changed"
     [[ ! -L $OPT/open ]] || echo "an earlier run was cut off: it is finished when this succeeds"
-  elif [[ ! -L $OPT/open ]]; then
-    echo "the release is active all the same"
+  elif [[ ! -L $OPT/open || $(readlink "$OPT/current") != "$WAS" ]]; then
+    echo "the release is active all the same; what is left to do, the next run does"
   else
-    echo "going back to what was active before"
+    echo "going back to what was active before (Ctrl-C does not end this)"
     (set -e; activate "$(readlink --canonicalize-existing "$OPT/current" || echo "$NOTHING")")
     case $? in
     0) echo "everything is back as it was" ;;
     *) problem "the way back failed, too" "mend what is said above and run this again: it goes on from here. Data and edited files are untouched" ;;
     esac
   fi
-  (set -e; collect)
-  if [[ -n $FROM ]]; then rm -rf "$CACHE"; else rmdir "$CACHE" 2>/dev/null; fi
+  (set -e; remove_unused)
+  [[ -z $FROM ]] || rm -f "${ARCHIVE[@]}"
+  rmdir "$CACHE" 2>/dev/null
   [[ ! -d $CACHE ]] || echo "kept: what has arrived in $CACHE, for the next run to go on from; uninstall.sh --purge takes it"
   [[ ! -d $VAR || -e $OPT/current ]] || say_kept
 }

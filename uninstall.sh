@@ -30,21 +30,30 @@ main() {
   need_root "$@"
   [[ -z $purge || -n $yes || ! -t 0 ]] || ask
   lock
+  remove_leftovers
   if [[ -n $purge ]]; then
     say "==> purge"
     purge
   elif [[ -L $OPT/current || -L $OPT/open ]]; then
     keep_log uninstall
-    trap 'close_log $?' EXIT
+    trap 'finish $?' EXIT
+    trap 'exit 130' INT TERM HUP
     say "==> remove"
     activate "$NOTHING"
   else
     say "metrics-stack is not installed"
-    collect
+    remove_unused
   fi
   rm -rf "$CACHE"
   say_kept
-  sweep
+  remove_traces
+}
+
+finish() {
+  trap '' INT TERM HUP
+  exec >&7 2>&1
+  (($1 == 0)) || say "not all of it is done: run this again, or install.sh, and it goes on from here"
+  close_log "$1"
 }
 
 ask() {

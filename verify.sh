@@ -9,7 +9,7 @@
 #   --report FILE         write all that a bug report needs into FILE, this table included; as root it has the journal, too
 #   --help                print this
 #
-# Exit status: 0 when every row holds, 1 when not, 2 for a wrong call.
+# Exit status: 0 when every row holds, or the report is written, 1 when not, 2 for a wrong call.
 
 set -euo pipefail
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -15,14 +15,13 @@ activate() {
   [[ -n $RETREAT ]] || tell
   [[ -z $DRY_RUN ]] || return 0
   if is_needed; then
-    BEGUN=1
     begin
     for part in "${PARTS[@]}"; do
       if [[ -e $MARKS/$part || -n $(changes "$part") || $RELEASE == "$NOTHING" ]]; then move "$part"; fi
     done
     end
   fi
-  collect
+  remove_unused
   # The target comes last, when all that it would start is there.
   [[ $RELEASE == "$NOTHING" ]] || for part in "${PARTS[@]:1}" stack; do start_part "$part"; done
 }
@@ -46,14 +45,20 @@ tell() {
 }
 
 begin() {
+  local path
   mkdir -p "$STATE" "$ETC" "$MARKS"
-  [[ -L $OPT/open ]] || rm -rf "$(grafana_data)"/database-before*
+  if [[ ! -L $OPT/open ]]; then
+    rm -rf "$(grafana_data)"/database-before*
+    for path in $(shipped "$OPT/current"); do is_there "$(live "$path")" || echo "$path"; done >"$STATE/deleted"
+    sync "$STATE/deleted"
+  fi
   [[ -n $RETREAT || $RELEASE == "$NOTHING" ]] || head -c 2M /dev/zero >"$RESERVE"
   point "$OPT/open" "releases/${RELEASE##*/}"
+  BEGUN=1
   [[ $RELEASE == "$NOTHING" ]] || proxy_may on
 }
 
-# move PART: it is stopped before anything of it changes, so that no program sees another version's files.
+# move PART: it is stopped before anything of it changes (stop_part has the exception), so that no program sees another version's files.
 move() {
   local action path
   say "    $1"
@@ -91,7 +96,7 @@ do_remove() {
 
 # do_switch TREE COMPONENT
 do_switch() {
-  [[ $2 != grafana || -z $1 ]] || change_database "$1"
+  [[ $2 != grafana ]] || change_database "$1"
   if [[ -n $1 ]]; then point "$OPT/$2" "$1"; else rm -f "$OPT/$2"; fi
 }
 
@@ -122,10 +127,10 @@ enable_new() {
 end() {
   local unit
   if [[ $RELEASE == "$NOTHING" ]]; then
+    rm -f "$OPT/current"
     # Also those that a person has edited and that stay.
     for unit in "${UNITS[@]}"; do rm -f "$UNIT_DIR"/*.wants/"$unit"; done
     proxy_may off
-    rm -f "$OPT/current"
   else
     point "$OPT/current" "releases/${RELEASE##*/}"
   fi
@@ -133,6 +138,7 @@ end() {
   find "$UNIT_DIR"/*.wants -xtype l -lname "$UNIT_DIR/metrics-*" -delete 2>/dev/null || :
   rmdir "$UNIT_DIR/metrics-stack.target.wants" 2>/dev/null || :
   find "$ETC/" "$UNIT_DIR/" -name '.metrics-stack.*' -printf '%h\0' -delete | xargs --null --no-run-if-empty sync
+  find "$OPT" -maxdepth 1 -type l -name '*.part' -delete
   rm -f "$OPT/open" "$MARKS"/*
   sync "$OPT"
   systemctl daemon-reload
@@ -140,9 +146,8 @@ end() {
 
 # Takes away releases that are not current, or after an uninstall only their empty folders, and the credentials and trees that no
 # release names.
-collect() {
+remove_unused() {
   local thing path named
-  rm -rf "$RELEASES"/.old "$RELEASES"/.new "$TREES"/.old "$TREES"/.new
   for thing in "$RELEASES"/*; do
     [[ -d $thing && ! -L $OPT/open && ! $thing -ef $OPT/current ]] || continue
     while read -r path; do rmdir "$ETC/$path" 2>/dev/null || :; done < <(find "$thing/etc" -depth -type d -printf '%P\n')
@@ -160,7 +165,6 @@ collect() {
 
 # discard FOLDER: under another name first, as a name means that all of it is there.
 discard() {
-  rm -rf "${1%/*}/.old"
   mv --no-target-directory "$1" "${1%/*}/.old"
   rm -rf "${1%/*}/.old"
 }

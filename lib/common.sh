@@ -59,7 +59,7 @@ lock() {
   exec 9<"$RUN/lock"
   # Whoever had it may just have taken the file away.
   { flock --nonblock 9 && [[ $RUN/lock -ef /dev/fd/9 ]]; } ||
-    die "another install.sh or uninstall.sh is running" "wait for it to end, then run this again"
+    die "another install.sh or uninstall.sh is running" "wait for it to end, then run this again; who it is: fuser $RUN/lock"
 }
 
 # keep_log NAME: what this run prints, on descriptor 7 from then on, goes to a file as well, by a program that outlives the terminal,

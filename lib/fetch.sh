@@ -32,8 +32,8 @@ fetch() {
   for component in "${ARCHIVED[@]}"; do
     is_missing "$component" || continue
     if [[ -n $DRY_RUN ]]; then say "    would fetch and unpack $component $(pin "$component" version)" && continue; fi
-    if [[ -n $FROM ]]; then take_archive "$component"; else download "$component" "$CACHE"; fi
     ARCHIVE[$component]=$CACHE/$(file_name "$component")
+    download "$component" "$CACHE"
   done
   if [[ -n $DRY_RUN ]]; then
     say "    would take the service from ${SERVICE_BINARY:-a build of this checkout}, where it is another"
@@ -44,25 +44,19 @@ fetch() {
   take_service "${SERVICE_BINARY:-$ROOT/target/release/metrics-service}"
 }
 
-take_archive() {
-  local name
-  name=$(file_name "$1")
-  mkdir -p "$CACHE"
-  cp "$FROM/$name" "$CACHE/$name"
-  check_sum "$CACHE/$name" "$1" || die "$FROM/$name is not the pinned $1: its SHA-256 differs from the one in $VERSIONS" "fetch that file again"
-}
-
-# download COMPONENT FOLDER: from the first of its URLs that gives the pinned file.
+# download COMPONENT FOLDER: from --from, or the first of its URLs that gives the pinned file.
 download() {
   local component=$1 file part url number=0
   file=$2/$(file_name "$1")
   mkdir -p "$2"
+  [[ -z $FROM ]] || cp "$FROM/${file##*/}" "$file"
   if [[ -f $file ]] && check_sum "$file" "$component"; then return; fi
+  [[ -z $FROM ]] || die "$FROM/${file##*/} is not the pinned $component: its SHA-256 differs from the one in $VERSIONS" "fetch that file again"
   say "    $component $(pin "$component" version)"
   while read -r url; do
     # Another pin or another server may mean other bytes, which must not go on from these.
     part=$file.$(pin "$component" sum | cut -c1-8)-$((++number)).part
-    if ! check_sum "$part" "$component" && ! transfer "$url" "$part"; then
+    if ! transfer "$url" "$part"; then
       warn "$url could not be downloaded"
     elif check_sum "$part" "$component"; then
       mv -f "$part" "$file"
@@ -74,20 +68,24 @@ download() {
     fi
   done < <(pin "$component" urls)
   die "$component $(pin "$component" version) could not be had from any of its URLs" \
-    "see whether this host reaches them; on one without network, use --download DIR elsewhere and --from DIR here"
+    "see whether this host reaches them, and has room in $2; on one without network, use --download DIR elsewhere and --from DIR here"
 }
 
 # transfer URL FILE: goes on where a cut transfer ended. Several tries, as a network or a server may be away for a moment.
 transfer() {
-  local pause status progress=(--no-progress-meter) screen=2
+  local pause status answer progress=(--no-progress-meter) screen=2
   [[ ! -t 8 ]] || progress=(--progress-bar) screen=8
   for pause in 1 2 3 4 0; do
-    curl --disable --location --fail --retry 4 "${progress[@]}" --connect-timeout 20 --speed-limit 1000 --speed-time 60 \
-      --continue-at - --output "$2" "$1" <&- 2>&"$screen" && return
-    status=$?
-    # It has no such file (22), or can't give the rest of it: from the start, then.
-    [[ $status != @(22|33|36) ]] || rm -f "$2"
-    ((status != 22)) || return 1
+    status=0
+    answer=$(curl --disable --location --fail "${progress[@]}" --connect-timeout 20 --speed-limit 1000 --speed-time 60 \
+      --continue-at - --output "$2" --write-out '%{http_code}' "$1" <&- 2>&"$screen") || status=$?
+    case $status:$answer in
+    0:*) return ;;
+    # The server can't resume, or the part is as long as the file or longer: from the start.
+    33:* | 36:* | *:416) rm -f "$2" ;;
+    # It has no such file, and will have none in a moment.
+    *:40[0-7] | *:41?) return 1 ;;
+    esac
     sleep "$pause"
   done
   return 1
@@ -113,7 +111,6 @@ take_service() {
   local version
   [[ -f $1 && -x $1 ]] || die "$1 is not a program" "name the service's binary, e.g. target/release/metrics-service"
   SERVICE_TREE=$(compgen -G "$TREES/metrics-service-*-$(sum_of "$1" | cut -c1-8)") && is_whole "$SERVICE_TREE" && return
-  rm -rf "$SERVICE_NEW"
   install -D -m 0755 "$1" "$SERVICE_NEW/bin/metrics-service"
   version=$(as_nobody "$SERVICE_NEW/bin/metrics-service" --version 2>/dev/null) || :
   [[ $version =~ ^metrics-service\ ([0-9][0-9A-Za-z.+~-]*)$ ]] ||

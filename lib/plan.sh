@@ -9,7 +9,7 @@
 #
 # An uninstall leaves the releases, which are small: they tell edited files from ours, and which trees have run on the data.
 
-# An uninstall activates this one, which has nothing.
+# An uninstall activates this one, which is never there, and so has nothing.
 readonly NOTHING=$RELEASES/nothing
 
 # In the order in which they are moved: samples first find who stores them, then who sends them.
@@ -17,14 +17,11 @@ readonly PARTS=(stack prometheus metrics-service alloy alloy-ui grafana)
 
 # part_of PATH: what is stopped and started for a change of that file.
 part_of() {
-  case $1 in
-  etc/prometheus/* | systemd/metrics-prometheus.*) echo prometheus ;;
-  etc/alloy/* | systemd/metrics-alloy.*) echo alloy ;;
-  etc/grafana/* | systemd/metrics-grafana.*) echo grafana ;;
-  systemd/metrics-alloy-ui.*) echo alloy-ui ;;
-  systemd/metrics-service.*) echo metrics-service ;;
-  *) echo stack ;;
-  esac
+  local part
+  for part in "${PARTS[@]:1}"; do
+    [[ $1 != @(etc/"$part"|systemd/metrics-"${part#metrics-}")[./]* ]] || { echo "$part" && return; }
+  done
+  echo stack
 }
 
 # live PATH: where a release's file is on the host.
@@ -46,8 +43,10 @@ is_ours() {
   return 1
 }
 
-# By a person, who keeps it so, as dpkg does. What the open release does not have, we may have taken away ourselves.
-is_deleted() { [[ -e $OPT/current/$1 && (! -L $OPT/open || -e $OPT/open/$1) ]]; }
+# By a person, who keeps it so, as dpkg does. While a release is open, what is not there may be our own doing: then it was noted before.
+is_deleted() {
+  if [[ -L $OPT/open ]]; then grep --quiet --line-regexp --fixed-strings "$1" "$STATE/deleted" 2>/dev/null; else [[ -e $OPT/current/$1 ]]; fi
+}
 
 # plan RELEASE: lines `PART ACTION PATH`, where ACTION is write, remove or switch (to a tree), or, to be said and not done, keep (edited
 # by a person) or miss (deleted by one).

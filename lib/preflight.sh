@@ -90,19 +90,20 @@ check_ports() {
     in_role "$port" || continue
     port=${port%:*}
     line=$(ss --no-header --listening --tcp --numeric --processes "sport = :$port" | grep -E ' (127\.0\.0\.1|0\.0\.0\.0|\*|\[::ffff:127\.0\.0\.1\]):[0-9]+ ') || continue
-    if ! [[ $line =~ \(\"([^\"]+)\",pid=([0-9]+) ]]; then
-      refuse "port $port is taken by a program of another container" "stop it, or give it another port"
-    elif pid=${BASH_REMATCH[2]} && ((pid == 1)); then
-      unit=$(systemctl list-sockets --full --no-legend | awk -v port="$port" '$1 ~ "(^|:)" port "$" { print $2; exit }')
+    [[ $line =~ \(\"([^\"]+)\",pid=([0-9]+) ]] || { refuse "port $port is taken by a program of another container" "stop it, or give it another port" && continue; }
+    pid=${BASH_REMATCH[2]}
+    if ((pid == 1)); then
+      unit=$(systemctl list-sockets --full --no-legend | awk -v port="$port" '$1 ~ "(^|:)" port "$" && !found++ { print $2 }')
       is_known "$unit" || refuse "port $port is taken by the systemd unit $unit" "free it: systemctl disable --now $unit"
-    elif ! grep --quiet -E '/metrics-[a-z-]+\.service' "/proc/$pid/cgroup"; then
-      refuse "port $port is taken by ${BASH_REMATCH[1]} (process $pid)" "stop that program, or give it another port; systemctl status $pid tells its unit"
+    else
+      unit=$(sed -n '$s,.*/,,p' "/proc/$pid/cgroup")
+      is_known "$unit" || refuse "port $port is taken by ${BASH_REMATCH[1]} (process $pid)" "stop that program, or give it another port; systemctl status $pid tells its unit"
     fi
   done
 }
 
 # Whether a release says that the unit is ours.
-is_known() { compgen -G "$RELEASES/*/systemd/$1" >/dev/null; }
+is_known() { [[ -n $1 ]] && compgen -G "$RELEASES/*/systemd/$1" >/dev/null; }
 
 # What is where ours should be. Links to folders are a person's choice.
 check_places() {

@@ -10,21 +10,20 @@ release() {
   for component in "${ARCHIVED[@]}"; do
     [[ -z ${ARCHIVE[$component]-} ]] || unpack "$component" "${ARCHIVE[$component]}"
   done
-  [[ ! -d $SERVICE_NEW ]] || keep_tree "$SERVICE_NEW" metrics-service
+  [[ ! -d $SERVICE_NEW ]] || publish_tree "$SERVICE_NEW" metrics-service
   compose
   if [[ -n $DRY_RUN ]]; then NEW_RELEASE=$MADE && return; fi
   check_configuration
   id=$VERSION-$(content "$MADE")
   NEW_RELEASE=$RELEASES/$id
   [[ ! -d $NEW_RELEASE || $(content "$NEW_RELEASE") != "${id##*-}" ]] || return 0
-  rm -rf "$RELEASES/.new"
   mkdir -p "$RELEASES"
   cp --archive "$MADE" "$RELEASES/.new"
-  keep "$RELEASES/.new" "$NEW_RELEASE"
+  publish "$RELEASES/.new" "$NEW_RELEASE"
 }
 
-# keep NEW PATH: gives it its name when it is on the disk.
-keep() {
+# publish NEW PATH: gives it its name when it is on the disk.
+publish() {
   [[ ! -d $2 ]] || discard "$2"
   ! has restorecon || restorecon -R "$1"
   sync --file-system "$1"
@@ -35,24 +34,23 @@ keep() {
 # The sum of what is in a folder: files and where symlinks lead.
 content() { (cd "$1" && { find . -type f -exec sha256sum {} + && find . -type l -printf '%p %l\n'; } | sort | sha256sum | cut -c1-8); }
 
-# A tree has the listing of its files, by which a program that was deleted, or lost a bit, is noticed.
+# A tree has the listing of its files, by which a file that is gone, or has another size or mode, is noticed.
 listing() { find "$1" -mindepth 1 ! -name .listing \( -type d -printf '%P\n' -o -printf '%P %m %s %l\n' \) | sort | sha256sum; }
 is_whole() { [[ -e $1/.listing && $(<"$1/.listing") == "$(listing "$1")" ]]; }
 
-# keep_tree NEW COMPONENT
-keep_tree() {
+# publish_tree NEW COMPONENT
+publish_tree() {
   local tree
   tree=$(tree_of "$2")
   listing "$1" >"$1/.listing"
   # What runs from one that was not whole is started again.
   [[ ! -d $tree ]] || { mkdir -p "$MARKS" && mark "$2"; }
-  keep "$1" "$tree"
+  publish "$1" "$tree"
 }
 
 unpack() {
   local new=$TREES/.new
   at_work "unpacking $1"
-  rm -rf "$new"
   mkdir -p "$new/bin"
   case $2 in
   *.tar.gz) tar --extract --gzip --no-same-owner --no-same-permissions --strip-components=1 --directory "$new" --file "$2" ;;
@@ -66,13 +64,12 @@ unpack() {
   alloy) mv "$new/alloy-linux-$(architecture)" "$new/bin/alloy" && chmod 0755 "$new/bin/alloy" ;;
   esac || die "$2 has not the files of $1" "is the line of $1 in $VERSIONS right?"
   [[ -x $new/bin/$1 ]] || die "$2 has no program bin/$1" "is the line of $1 in $VERSIONS right?"
-  keep_tree "$new" "$1"
+  publish_tree "$new" "$1"
 }
 
 # compose: the release as it would be, from copies that nobody can change meanwhile.
 compose() {
   local path component
-  rm -rf "$MADE"
   while IFS= read -r path; do
     in_role "$path" || continue
     install -D -m 0644 "$ROOT/$path" "$MADE/$path"
@@ -92,7 +89,6 @@ as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs 
 # The configuration as it will be, a person's edits in it, judged by the programs themselves.
 check_configuration() {
   local action path rules stage=$RUN/stage
-  rm -rf "$stage"
   mkdir -m 0700 "$stage"
   # Symlinks that lead nowhere stay such.
   [[ ! -d $ETC ]] || (cd "$ETC" && find -L . -type f -exec cp --dereference --parents --target-directory="$stage" {} + &&
@@ -111,7 +107,6 @@ check_configuration() {
     ((${#rules[@]} == 0)) || accepts Prometheus "$(tree_of prometheus)/bin/promtool" check rules "${rules[@]}"
   fi
   accepts Alloy "$(tree_of alloy)/bin/alloy" validate "$stage/alloy"
-  rm -rf "$stage"
 }
 
 # accepts NAME COMMAND...

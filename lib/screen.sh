@@ -13,7 +13,7 @@ done_working() {
   kill "$TICKER" 2>/dev/null || :
   wait "$TICKER" 2>/dev/null || :
   TICKER=''
-  echo >&8
+  echo >&8 || :
 }
 
 # say_end CHANGED: the last lines of an install that is verified.

@@ -28,7 +28,9 @@ is_wanted() {
 
 mark() {
   local unit
-  [[ -e $MARKS/$1 ]] || for unit in $(units_of "$1"); do ! is_active "$unit" || echo "$unit"; done >"$MARKS/$1"
+  [[ ! -e $MARKS/$1 ]] || return 0
+  for unit in $(units_of "$1"); do ! is_active "$unit" || echo "$unit"; done >"$MARKS/.new"
+  mv "$MARKS/.new" "$MARKS/$1"
 }
 
 stop_part() {
@@ -97,16 +99,20 @@ unit_failed() {
 grafana_data() { realpath --quiet "$VAR/grafana" || echo "$VAR/grafana"; }
 
 # change_database TREE: Grafana migrates its database, which an older one can't read then: what it was goes back with the release before.
+# Both ways can be cut off anywhere and done again.
 change_database() {
   local data before
   data=$(grafana_data) before=$data/database-before
-  if [[ -e $before && $1 == "$(readlink "$OPT/current/grafana")" ]]; then
+  if [[ $1 == "$(readlink "$OPT/current/grafana")" ]]; then
+    [[ -d $before ]] || return 0
+    # That may have been long ago: what was made since is not lost.
+    [[ -n $RETREAT ]] || ln "$data/grafana.db" "$before.newer" 2>/dev/null || :
     rm -f "$data"/grafana.db-*
-    mv --force --backup=simple --suffix=.replaced "$before"/* "$data"
+    find "$before" -type f -exec mv --force --target-directory="$data" {} +
     rmdir "$before"
     sync "$data"
-  elif [[ -e $data/grafana.db && ! -e $before ]]; then
-    rm -rf "$before.part"
+  elif [[ -n $1 && -e $data/grafana.db && (! -d $before || $OPT/grafana -ef $OPT/current/grafana) ]]; then
+    rm -rf "$before" "$before.part"
     mkdir "$before.part"
     cp --archive "$data"/grafana.db* "$before.part"
     sync "$before.part"/*
@@ -120,7 +126,8 @@ proxy_may() {
   for boolean in systemd_socket_proxyd_{bind,connect}_any; do
     case $1:$(getsebool "$boolean" 2>/dev/null) in
     on:*" off") echo "$boolean" >>"$STATE/booleans" && setsebool -P "$boolean" on ;;
-    off:*) ! grep --quiet "$boolean" "$STATE/booleans" 2>/dev/null || setsebool -P "$boolean" off ;;
+    # A purge on a full disk goes on.
+    off:*) ! grep --quiet "$boolean" "$STATE/booleans" 2>/dev/null || setsebool -P "$boolean" off || say "    to be put back by hand: setsebool -P $boolean off" ;;
     esac
   done
   [[ $1 == on ]] || rm -f "$STATE/booleans"

@@ -36,7 +36,7 @@ change_next() {
   vm sh -c "echo '# news' >>$NEXT/etc/prometheus/rules/host.yml"
   vm rm "$NEXT/etc/grafana/dashboards/host.json"
   vm sh -c "printf '[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=metrics-stack.target\n' >$NEXT/systemd/metrics-extra.service"
-  vm sed -i 's/PARTS=(stack/& extra/; s|^  \*) echo stack ;;|  systemd/metrics-extra.*) echo extra ;;\n&|' "$NEXT/lib/plan.sh"
+  vm sed -i 's/PARTS=(stack/& extra/' "$NEXT/lib/plan.sh"
 }
 
 dry_run_changes_nothing() {

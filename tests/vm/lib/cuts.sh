@@ -36,6 +36,16 @@ cut_off() {
   eventually 30 has_ended
 }
 
+# cut_before WORDS COMMAND...: by SIGKILL, just before the first command of the scripts in which the words stand.
+cut_before() {
+  # shellcheck disable=SC2016  # for the shell in there
+  begin env METRICS_STACK_ENV=clean LC_ALL=C HOME=/root SUDO_USER= WORDS="$1" /bin/bash -c 'set -o functrace
+    trap "[[ \$BASH_COMMAND != *\"\$WORDS\"* ]] || kill -KILL \$\$" DEBUG
+    . "$0"' "${@:2}"
+  wait "$JOB" && { echo "it was not cut before $1" && return 1; }
+  eventually 30 has_ended
+}
+
 # goes_on COMMAND...: the run up to its verification, which other tests do.
 goes_on() {
   begin "$@"
@@ -83,4 +93,20 @@ converges() {
   is_mine
   runs_from_its_trees
   equal "what is half done" "$(vm sh -c 'ls /run/metrics-stack/marks; ls /opt/metrics-stack/open 2>/dev/null' || :)" ""
+}
+
+# at_random_instants COUNT: in a switch from one release to the other, which is over within seven seconds.
+at_random_instants() {
+  local i when from to
+  from=$(if [[ $(vm readlink /opt/metrics-stack/current) == *99.0.0* ]]; then echo next; else echo this; fi)
+  for ((i = 0; i < $1; i++)); do
+    when=$((RANDOM % 7)).$((RANDOM % 10))
+    echo "cut after $when s"
+    switch_to "$(other "$from")"
+    cut_off "$when" KILL "${SWITCH[@]}"
+    if ((RANDOM % 2)); then to=$from; else to=$(other "$from"); fi
+    converges "$to"
+    from=$to
+  done
+  measured "$i of $i"
 }

@@ -6,11 +6,10 @@
 . "$VM_DIR/lib/releases.sh"
 . "$VM_DIR/lib/cuts.sh"
 
-# Seconds in which a switch between the two releases is over, and what is tried: few instants, or with --all many.
-readonly SPAN=7
-KILLS=2 STRIDE=500 STEPS=("==> release" "    prometheus" "    grafana") UNINSTALLS=("    prometheus" 0.8) FIRST_STEPS=("    prometheus")
+# What is tried: few instants, or with --all many.
+STRIDE=500 STEPS=("==> release" "    prometheus" "    grafana") UNINSTALLS=("    prometheus" 0.8) FIRST_STEPS=("    prometheus")
 if [[ -n ${ALL-} ]]; then
-  KILLS=100 STRIDE=25 STEPS=("==> preflight" "==> fetch" "==> release" "==> activate" "    prometheus" "    metrics-service" "    alloy" "    grafana")
+  STRIDE=25 STEPS=("==> preflight" "==> fetch" "==> release" "==> activate" "    prometheus" "    metrics-service" "    alloy" "    grafana")
   UNINSTALLS=("    stack" "    prometheus" "    metrics-service" "    alloy" "    grafana" 0.3 0.6 0.9 1.2 1.5) FIRST_STEPS=("${STEPS[@]}")
 fi
 
@@ -26,21 +25,6 @@ at_each_step() {
     from=$to
   done
   measured "$count of $count"
-}
-
-at_random_instants() {
-  local i when from to
-  from=$(if [[ $(vm readlink /opt/metrics-stack/current) == *99.0.0* ]]; then echo next; else echo this; fi)
-  for ((i = 0; i < KILLS; i++)); do
-    when=$((RANDOM % SPAN)).$((RANDOM % 10))
-    echo "cut after $when s"
-    switch_to "$(other "$from")"
-    cut_off "$when" KILL "${SWITCH[@]}"
-    if ((RANDOM % 2)); then to=$from; else to=$(other "$from"); fi
-    converges "$to"
-    from=$to
-  done
-  measured "$i of $i"
 }
 
 # Before each so manieth command of `activate`, up to its last; then again to this release, to the other, to this, …
@@ -114,6 +98,32 @@ uninstall_is_cut() {
   vm test -e /var/lib/private/metrics-stack/grafana/grafana.db
 }
 
+# A second cut, before what the first one left is mended: what we took away ourselves does not count as deleted by a person.
+two_cuts_in_a_row() {
+  cut_before "rm -f \"\$OPT/current\"" "$CHECKOUT/uninstall.sh"
+  cut_off "    prometheus" INT "${INSTALL[@]}"
+  goes_on "${INSTALL[@]}"
+  state | diff "$NOTES/state-this" -
+  runs_from_its_trees
+}
+
+# All units are switched off by then.
+uninstall_is_cut_at_its_end() {
+  cut_before "proxy_may off" "$CHECKOUT/uninstall.sh"
+  goes_on "${INSTALL[@]}"
+  verify --quick
+  equal "Alloy" "$(vm systemctl is-active metrics-alloy) $(vm systemctl is-enabled metrics-alloy)" "active enabled"
+}
+
+# Another service, cut off before it has its tree, must not get the name of the one that runs.
+other_service_is_cut() {
+  local program
+  program=$(vm sha256sum /opt/metrics-stack/metrics-service/bin/metrics-service)
+  cut_before "unpack \"\$component\"" "${INSTALL_NEXT[@]}"
+  goes_on "${INSTALL[@]}" --allow-downgrade
+  equal "the service's program" "$(vm sha256sum /opt/metrics-stack/metrics-service/bin/metrics-service)" "$program"
+}
+
 # On a host where nothing was: a purge after a cut leaves no trace, and an uninstall keeps what the stack has stored meanwhile.
 first_install_is_cut() {
   local step
@@ -142,11 +152,14 @@ mine >/dev/null
 test "two releases, one after the other" learn
 test "SIGKILL at each step that is announced" at_each_step
 test "SIGKILL before a command" at_commands
-test "SIGKILL at random instants" at_random_instants
+test "SIGKILL at random instants" at_random_instants 2
 test "Ctrl-C goes back" signal_goes_back INT
 test "a closed terminal goes back" signal_goes_back HUP
 test "a reader that goes away" reader_goes_away
 test "a second installer at the same time" second_is_told
+test "another service that is cut off" other_service_is_cut
+test "two cuts in a row" two_cuts_in_a_row
+test "an uninstall that is cut at its end" uninstall_is_cut_at_its_end
 test "an uninstall that is cut" uninstall_is_cut
 test "a first install that is cut" first_install_is_cut
 test "a purge leaves no trace" purge_leaves_no_trace "$NOTES/before"

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# A hundred switches between two releases, each cut off at a random instant.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib/scenario.sh"
+. "$VM_DIR/lib/stack.sh"
+. "$VM_DIR/lib/releases.sh"
+. "$VM_DIR/lib/cuts.sh"
+
+[[ -n ${ALL-} ]] || { say "instants: not without --all" && exit 0; }
+
+boot trixie
+make_next
+vm sh -c "echo '# news' >>$NEXT/etc/prometheus/rules/host.yml && rm $NEXT/etc/grafana/dashboards/host.json && echo '# news' >>$NEXT/systemd/metrics-service.socket"
+test "install" goes_on "${INSTALL[@]}"
+mine >/dev/null
+test "two releases, one after the other" learn
+test "SIGKILL at a hundred random instants" at_random_instants 100
