@@ -31,7 +31,7 @@ power_fails() {
   local folder
   send STOP all
   for folder in "${FOLDERS[@]}"; do cp --sparse=always "$NOTES/$folder.img" "$NOTES/$folder.copy"; done
-  # nsenter stands still with the run, and has to bury it.
+  # nsenter has to bury the run.
   kill -s CONT "$(child_of "$JOB")" 2>/dev/null || :
   power_off
   wait "$JOB" || :

@@ -24,7 +24,10 @@ full_disk() {
   before=$(state)
   begin "${INSTALL_NEXT[@]}"
   wait_until "$2"
+  # To fill it takes longer than a step may.
+  send STOP all
   fill "$1"
+  resume
   wait "$JOB" || status=$?
   vm rm "$1/filler"
   cat "$NOTES/cut"

@@ -15,6 +15,11 @@ send() {
   run=$(child_of "$(child_of "$JOB")") || return 0
   kill -s "$1" -- "${2:+-}$run" 2>/dev/null || :
 }
+# resume: after STOP; nsenter stands still with the run.
+resume() {
+  kill -s CONT "$(child_of "$JOB")"
+  send CONT all
+}
 announced() { grep -q -x -e "$1" "$NOTES/cut" || is_gone "$JOB"; }
 # What is left of a run holds the lock, too.
 has_ended() { vm sh -c '[ ! -e /run/metrics-stack/lock ] || flock --nonblock /run/metrics-stack/lock true'; }
