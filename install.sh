@@ -41,8 +41,8 @@ main() {
   cd /
   [[ -z $DOWNLOAD ]] || download_only
   need_root "$@"
-  settle
   lock
+  settle
   remove_leftovers
   WAS=$(readlink "$OPT/current") || :
   [[ -n $DRY_RUN ]] || keep_log install
@@ -131,7 +131,7 @@ finish() {
 
 # What has failed is left for what was active before. Errors on the way end it, hence the subshell and no condition.
 go_back() {
-  (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if they do not, run: METRICS_STACK_ENV=clean bash -x $0"
+  (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if not to you, report it with what this writes: sudo $ROOT/verify.sh --report FILE"
   rm -f "$RESERVE"
   RETREAT=1
   if [[ -z $BEGUN ]]; then

@@ -97,7 +97,13 @@ do_remove() {
 # do_switch TREE COMPONENT
 do_switch() {
   [[ $2 != grafana ]] || change_database "$1"
-  if [[ -n $1 ]]; then point "$OPT/$2" "$1"; else rm -f "$OPT/$2"; fi
+  if [[ -n $1 ]]; then
+    point "$OPT/$2" "$1"
+  else
+    # For the check of what has run on the data; no reason to fail where the disk is full.
+    { readlink "$OPT/$2" >"$STATE/ran-$2" && sync "$STATE/ran-$2"; } || :
+    rm -f "$OPT/$2"
+  fi
 }
 
 rename() {
@@ -128,14 +134,14 @@ end() {
   local unit
   if [[ $RELEASE == "$NOTHING" ]]; then
     rm -f "$OPT/current"
-    # Also those that a person has edited and that stay.
-    for unit in "${UNITS[@]}"; do rm -f "$UNIT_DIR"/*.wants/"$unit"; done
     proxy_may off
   else
     point "$OPT/current" "releases/${RELEASE##*/}"
   fi
-  # Units that are gone are enabled no more, and nothing that was cut off is left.
-  find "$UNIT_DIR"/*.wants -xtype l -lname "$UNIT_DIR/metrics-*" -delete 2>/dev/null || :
+  # What this release has not is enabled no more, though a person has edited it and it stays. Nothing that was cut off is left.
+  for unit in "$UNIT_DIR"/*.wants/metrics-*; do
+    [[ -e $RELEASE/systemd/${unit##*/} ]] || ! is_known "${unit##*/}" || rm -f "$unit"
+  done
   rmdir "$UNIT_DIR/metrics-stack.target.wants" 2>/dev/null || :
   find "$ETC/" "$UNIT_DIR/" -name '.metrics-stack.*' -printf '%h\0' -delete | xargs --null --no-run-if-empty sync
   find "$OPT" -maxdepth 1 -type l -name '*.part' -delete

@@ -9,11 +9,9 @@ declare -A FORWARD=()
 # recall: what the release says that is being activated, is active, or was left by an uninstall.
 recall() {
   local release key value
-  for release in "$OPT"/{open,current} "$RELEASES"/*; do
-    [[ -d $release ]] || continue
-    while read -r key value; do FORWARD[$key]=$value; done < <(cat "$release/options" 2>/dev/null)
-    break
-  done
+  # shellcheck disable=SC2012  # ids are words
+  release=$(readlink --canonicalize-existing "$OPT/open" || readlink --canonicalize-existing "$OPT/current" || ls --directory --sort=time "$RELEASES"/* 2>/dev/null | sed -n 1p) || :
+  while read -r key value; do FORWARD[$key]=$value; done < <(cat "$release/options" 2>/dev/null)
 }
 
 in_role() { [[ ${FORWARD[role]-} != agent || $1 != *@(prometheus|grafana)* ]]; }
@@ -27,10 +25,10 @@ take_role() {
 # settle: what this run was told, on top of what the host has. A receiver is told as a whole: nothing of another one goes to it.
 BEFORE=''
 settle() {
-  local key
+  local key role
   recall
-  BEFORE=${FORWARD[credentials]-}
-  [[ -z ${GIVEN[none]-}${GIVEN[url]-} ]] || FORWARD=([role]=${FORWARD[role]-})
+  BEFORE=${FORWARD[credentials]:-/nowhere} role=${FORWARD[role]-}
+  [[ -z ${GIVEN[none]-}${GIVEN[url]-} ]] || FORWARD=([role]=$role)
   for key in role url user tenant query-url; do [[ -z ${GIVEN[$key]-} ]] || FORWARD[$key]=${GIVEN[$key]}; done
   [[ -z ${GIVEN[token]-} ]] || unset 'FORWARD[user]'
   [[ ${FORWARD[role]-} != full ]] || unset 'FORWARD[role]'
@@ -55,7 +53,7 @@ check_options() {
   [[ -z ${FORWARD[user]-} || -n ${GIVEN[password]-} || (-z ${GIVEN[url]-} && -e $BEFORE/password) ]] || usage_error "--forward-user needs --forward-password-file"
   [[ -n ${FORWARD[user]-} || -z ${GIVEN[password]-} ]] || usage_error "--forward-password-file needs --forward-user"
   for key in password token; do
-    [[ -z ${GIVEN[$key]-} || ($(<"${GIVEN[$key]}") =~ ^[^[:space:]] && $(wc -l <"${GIVEN[$key]}") -le 1) ]] || usage_error "${GIVEN[$key]} is not one line with the $key"
+    [[ -z ${GIVEN[$key]-} || $(<"${GIVEN[$key]}") =~ ^[^[:space:]][^[:cntrl:]]*$ ]] || usage_error "${GIVEN[$key]} is not one line with the $key"
   done
   [[ -z ${GIVEN[ca]-} ]] || grep --quiet -e '-BEGIN CERTIFICATE-' "${GIVEN[ca]}" || usage_error "${GIVEN[ca]} has no certificate"
 }
@@ -70,11 +68,11 @@ forward() {
     for name in password token ca; do
       if [[ -n ${GIVEN[$name]-} ]]; then
         (umask 077 && cat "${GIVEN[$name]}" >"$folder/$name")
-      elif [[ -e ${FORWARD[credentials]-}/$name && ($name == ca || -z ${GIVEN[password]-}${GIVEN[token]-}) ]]; then
+      elif [[ -e ${FORWARD[credentials]:-/nowhere}/$name && ($name == ca || -z ${GIVEN[password]-}${GIVEN[token]-}) ]]; then
         cp --preserve=mode "${FORWARD[credentials]}/$name" "$folder"
       fi
     done
-    if [[ -n $BEFORE ]] && diff --recursive --brief "$BEFORE" "$folder" >/dev/null; then rm -rf "$folder" && folder=$BEFORE; fi
+    if diff --recursive --brief "$BEFORE" "$folder" >/dev/null 2>&1; then rm -rf "$folder" && folder=$BEFORE; fi
     FORWARD[credentials]=$folder
     sync "$CREDENTIALS" "$folder" "$folder"/*
   fi
@@ -103,7 +101,8 @@ login() {
     esac
   done
 }
-quoted() { sed 's/[\\"]/\\&/g' "$1"; }
+# Without the blanks at its end, as Prometheus' and Alloy's clients read such a file.
+quoted() { sed 's/[[:space:]]*$//; s/[\\"]/\\&/g' "$1"; }
 
 # refusal: leaves in REFUSAL why the receiver takes no samples, in REMEDY what to do, in LATER whether that may pass by itself. An empty
 # write is nothing but the length 0.
@@ -119,7 +118,7 @@ refusal() {
     REFUSAL="refuses the login (status $answer)"
     REMEDY="$option the right one: --forward-user and --forward-password-file, or --forward-token-file; some want --forward-tenant"
     ;;
-  0:404 | 0:405) REFUSAL="takes no samples at this path (status $answer)" REMEDY="$option the address for remote write in --forward-url" ;;
+  0:3?? | 0:404 | 0:405) REFUSAL="takes no samples at this path (status $answer)" REMEDY="$option the address for remote write in --forward-url" ;;
   0:*) REFUSAL="answers with status $answer" LATER=1 ;;
   6:*) REFUSAL="has a host that is not known here" REMEDY="$option another --forward-url, or correct this host's DNS" ;;
   35:* | 51:* | 60:* | 77:*) REFUSAL="can't be trusted: ${answer%$'\n'*}" REMEDY="$option --forward-ca FILE, the certificate of who signed the receiver's" ;;
@@ -128,10 +127,16 @@ refusal() {
 }
 
 # The sender's view. A refused sample counts as sent, too, hence the look at those that were lost.
-queue() { local_get 12345/metrics 2>/dev/null | awk -v name="prometheus_remote_storage_$1{" 'index($0, name) == 1 && /remote_name="forward"/ { printf "%d", $NF }'; }
+queue() {
+  local_get 12345/metrics 2>/dev/null | awk -v name="prometheus_remote_storage_$1{" -v url="url=\"${FORWARD[url]}\"" \
+    'index($0, name) == 1 && index($0, url) && /remote_name="forward"/ { printf "%d", $NF }'
+}
 # were_sent TIME LOST
 were_sent() {
   local last lost
+  # Its own metrics it sends in any case.
+  grep --quiet '^[^/]*prometheus\.remote_write\.forward\.receiver' "$ETC/alloy/outputs.alloy" ||
+    { echo "$ETC/alloy/outputs.alloy, as it was edited, does not send to it: add prometheus.remote_write.forward.receiver to forward_to" && return 1; }
   last=$(queue queue_highest_sent_timestamp_seconds) lost=$(queue samples_failed_total)
   ((${lost:-0} <= ${2:-0})) || { echo "$((lost - ${2:-0})) samples were refused since, and are lost" && return 1; }
   ((${last:-0} >= $1)) || { echo "nothing was sent since, and $(queue samples_pending) samples wait" && return 1; }

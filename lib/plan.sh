@@ -7,7 +7,7 @@
 #   $OPT/current    the release that was active as a whole last
 #   $OPT/open       the one that is being activated, also when that was cut off
 #
-# An uninstall leaves the releases, which are small: they tell edited files from ours, and which trees have run on the data.
+# An uninstall leaves the releases, which are small: they tell edited files from ours.
 
 # An uninstall activates this one, which is never there, and so has nothing.
 readonly NOTHING=$RELEASES/nothing

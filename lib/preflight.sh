@@ -124,12 +124,14 @@ check_places() {
 check_data() {
   local component ran elsewhere
   for component in "${ARCHIVED[@]}"; do
-    ran=$(readlink "$OPT/$component" || readlink "$RELEASES"/*/"$component" | sort --version-sort | tail -n 1) || continue
+    ran=$(readlink "$OPT/$component" || cat "$STATE/ran-$component" 2>/dev/null) || continue
     ran=${ran##*/"$component"-} ran=${ran%-*}
     [[ -n $ALLOW_DOWNGRADE ]] || at_least "$(pin "$component" version)" "$ran" ||
       refuse "$component $ran has run on the data here, and $(pin "$component" version) is older: it may not be able to read it" \
         "install a release that has $component $ran or newer, or take the risk with --allow-downgrade"
   done
+  [[ -n ${FORWARD[url]-} || ! -e $ETC/alloy/forward.alloy ]] || is_ours etc/alloy/forward.alloy ||
+    refuse "$ETC/alloy/forward.alloy was edited, and would go on forwarding" "move it away"
   elsewhere=$({ systemctl show --property ExecStart --value metrics-{prometheus,alloy}.service && sed 's/^\(http_port\) *= */\1=:/' "$ETC/grafana/grafana.ini"; } 2>/dev/null |
     grep -oE '(listen-addr[a-z]*|^http_port)=[^ ]*' | grep -vE ':(9090|12345|3001)$' | paste -sd' ') || :
   [[ -z $elsewhere ]] || refuse "the stack finds its parts by their ports, and an edit or a drop-in has others: $elsewhere" \

@@ -22,7 +22,7 @@ is_enabled() { systemctl --quiet is-enabled "$1" 2>/dev/null; }
 
 # is_wanted UNIT PART: what a person has switched off is neither started nor waited for, but what ran before its move is.
 is_wanted() {
-  [[ -f $UNIT_DIR/$1 ]] || return 1
+  [[ -f $UNIT_DIR/$1 && -e $RELEASE/systemd/$1 ]] || return 1
   { is_enabled metrics-stack.target && is_enabled "$1"; } || grep --quiet --line-regexp --fixed-strings "$1" "$MARKS/$2" 2>/dev/null
 }
 
@@ -55,7 +55,7 @@ stop_units() {
 # What Alloy has not sent when it stops is lost: Prometheus, back again, has to have it all. Where it does not come back, nobody waits.
 drain() {
   local tries=100 queue=.
-  in_role prometheus || queue='remote_name="forward"'
+  [[ -n $RETREAT ]] || in_role prometheus || queue='remote_name="forward"'
   while local_get 12345/metrics 2>/dev/null | grep '^prometheus_remote_storage_samples_pending{.* [1-9]' | grep "$queue" >/dev/null; do
     ((--tries)) || return 0
     sleep 0.3
