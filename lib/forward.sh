@@ -194,6 +194,14 @@ prometheus.remote_write "forward" {
 	endpoint {
 		name = "forward"
 		url  = "${FORWARD[url]}"$more
+
+		// An application on the loopback has the same address on every host: there it is known by the host's name and its port.
+		write_relabel_config {
+			source_labels = ["instance"]
+			regex         = "(127[.]0[.]0[.]1|localhost)(:.*)?"
+			target_label  = "instance"
+			replacement   = constants.hostname + "\$2"
+		}
 	}
 }
 

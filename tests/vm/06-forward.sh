@@ -116,7 +116,11 @@ samples_are_told_apart() {
   for job in metrics_service node alloy; do equal "$job" "$(far_instances "up{job=\"$job\"}")" "alpha beta gamma"; done
   equal "hosts in the local Prometheus" "$(on gamma query 'count(count by (instance) (up{job="metrics_service"}))')" 1
   equal "what is for the far end alone" "$(on gamma query 'count(up{job="alloy",instance="gamma"}) or vector(0)')" 0
+  on alpha copy_in <(echo '[{targets: ["127.0.0.1:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
+  on beta copy_in <(echo '[{targets: ["localhost:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
+  eventually 60 shops_are_told_apart
 }
+shops_are_told_apart() { [[ $(far_instances 'up{job="shop"}') == "alpha:8000 beta:8000" ]]; }
 
 tenant_is_on_the_wire() { equal "tenants" "$(grep '^/api/v1/write' "$FAR/tenants" | sort -u)" "/api/v1/write fleet"; }
 
