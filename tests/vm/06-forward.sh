@@ -66,6 +66,7 @@ has no password in it|--forward-url https://fleet:secret@far.example/api/v1/writ
 a password or a token|--forward-url $FAR_URL --forward-user fleet --forward-token-file /root/password
 exclude each other|--forward-url $FAR_URL --no-forward
 /root/none does not exist|--forward-url $FAR_URL --forward-ca /root/none
+/root/far.pem is not one line|--forward-url $FAR_URL --forward-token-file /root/far.pem
 /root/password has no certificate|--forward-url $FAR_URL --forward-ca /root/password
 END
 }
@@ -143,6 +144,11 @@ anyone_may_verify() {
   keep verify vm setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh"
   contains "$(<"$NOTES/verify")" ", 0 ✗"
   contains "$(<"$NOTES/verify")" "✓ 10 requests to /simulate-load arrive at the far end, by what Alloy counts as sent"
+  # Alloy's own metrics alone are no proof.
+  vm sed -i 's/remote_write.forward.receiver/remote_write.other.receiver/' /etc/metrics-stack/alloy/outputs.alloy
+  ! keep verify vm setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh" || return 1
+  contains "$(<"$NOTES/verify")" "outputs.alloy, as it was edited, does not send to it"
+  vm sed -i 's/remote_write.other.receiver/remote_write.forward.receiver/' /etc/metrics-stack/alloy/outputs.alloy
   verify_names_an_unknown_host
 }
 
@@ -240,9 +246,14 @@ role_changes() {
   contains "$(<"$NOTES/install")" "✓ Grafana answers a query"
   units_are_up
   contains "$(<"$NOTES/install")" "✓ $PROOF"
+  vm sh -c 'echo "# mine" >>/etc/systemd/system/metrics-grafana.service'
   goes_on "${INSTALL[@]}" --role agent
   verify --quick
-  equal "programs and configuration of the others" "$(vm find /opt/metrics-stack /etc/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" ""
+  equal "of the others, but for what a person has edited" "$(vm find /opt/metrics-stack /etc/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" \
+    /etc/systemd/system/metrics-grafana.service
+  equal "that unit" "$(vm systemctl is-active metrics-grafana || :) $(vm systemctl is-enabled metrics-grafana || :)" "inactive disabled"
+  vm sh -c "sed '/^prometheus/s/ [0-9.]* / 0.0.1 /' $ARCHIVE_DIR/versions.conf >/root/older.conf"
+  fails_with 1 "has run on the data here, and 0.0.1 is older" --role full --versions /root/older.conf
   vm test -e /var/lib/metrics-stack/prometheus/wal -a -e /var/lib/metrics-stack/grafana/grafana.db
 }
 
