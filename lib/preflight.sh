@@ -96,7 +96,8 @@ check_ports() {
       unit=$(systemctl list-sockets --full --no-legend | awk -v port="$port" '$1 ~ "(^|:)" port "$" && !found++ { print $2 }')
       is_known "$unit" || refuse "port $port is taken by the systemd unit $unit" "free it: systemctl disable --now $unit"
     else
-      unit=$(sed -n '$s,.*/,,p' "/proc/$pid/cgroup")
+      # It may have ended by now, as a server does that is being stopped.
+      unit=$(sed -n '$s,.*/,,p' "/proc/$pid/cgroup" 2>/dev/null) || continue
       is_known "$unit" || refuse "port $port is taken by ${BASH_REMATCH[1]} (process $pid)" "stop that program, or give it another port; systemctl status $pid tells its unit"
     fi
   done
