@@ -84,8 +84,10 @@ check_disk() {
 
 # As ss tells; without it, a server that finds its port taken says so. Who listens on every address of IPv4 keeps us away, too.
 check_ports() {
-  local port line pid unit
+  local port line pid unit tries=120
   has ss || return 0
+  # What a run that was cut off has asked of systemd may be under way.
+  while [[ -n $(systemctl list-jobs --no-legend 'metrics-*' 2>/dev/null) ]] && ((--tries)); do sleep 0.5; done
   for port in 8000 3000 12345 9090:prometheus 3001:grafana; do
     in_role "$port" || continue
     port=${port%:*}
@@ -96,7 +98,7 @@ check_ports() {
       unit=$(systemctl list-sockets --full --no-legend | awk -v port="$port" '$1 ~ "(^|:)" port "$" && !found++ { print $2 }')
       is_known "$unit" || refuse "port $port is taken by the systemd unit $unit" "free it: systemctl disable --now $unit"
     else
-      # It may have ended by now, as a server does that is being stopped.
+      # It may have ended by now.
       unit=$(sed -n '$s,.*/,,p' "/proc/$pid/cgroup" 2>/dev/null) || continue
       is_known "$unit" || refuse "port $port is taken by ${BASH_REMATCH[1]} (process $pid)" "stop that program, or give it another port; systemctl status $pid tells its unit"
     fi
