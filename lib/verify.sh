@@ -68,8 +68,12 @@ answers() {
   for path in "${@:2}"; do local_get "$1$path" >/dev/null || { echo "at $path" && return 1; }; done
 }
 
-# It names those that are not.
-alloy_is_healthy() { local_get 12345/-/healthy >/dev/null 2>&1 || { local_get 12345/-/healthy --no-fail && false; }; }
+alloy_is_healthy() {
+  local_get 12345/-/healthy >/dev/null 2>&1 && return
+  # Each component's object has its localID before its health.
+  echo "these are not: $(local_get 12345/api/v0/web/components 2>/dev/null | grep -o '"localID":"[^"]*"\|"health":{"state":"[^"]*"' |
+    awk -F'"' '/localID/ { id = $4 } /health/ && $6 != "healthy" { print id }' | paste -sd' ')" && return 1
+}
 
 # prom QUERY: the value of the first series of an instant query, or nothing.
 prom() {
