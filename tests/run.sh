@@ -3,7 +3,7 @@
 #
 #   ./tests/run.sh           all of them
 #   ./tests/run.sh --quick   without the containers
-#   ./tests/run.sh --all     cuts the installer off at a hundred instants in place of a few, which takes an hour more
+#   ./tests/run.sh --all     cuts the installer off at a hundred instants in place of a few, and the power, which takes some 20 minutes more
 #
 # ARCHIVES=DIR ./tests/run.sh runs the container tests on the archives of a folder (and its versions.conf) instead of
 # stand-ins. Exit status: 0 when all passed, 1 when not, 2 for a wrong call.

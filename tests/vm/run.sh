@@ -3,7 +3,7 @@
 #
 #   tests/vm/run.sh              every scenario
 #   tests/vm/run.sh NAME...      some of them, e.g. everyday; --list names them
-#   tests/vm/run.sh --all ...    with a hundred instants of a cut in place of a few, which takes an hour
+#   tests/vm/run.sh --all ...    with a hundred instants of a cut in place of a few, and power cuts
 #   tests/vm/run.sh --promtool   only fetches the promtool that the tests use, and prints where it is
 #
 # ARCHIVES=DIR takes the archives of a folder and its versions.conf instead of stand-ins for Alloy and Grafana.
