@@ -131,12 +131,11 @@ queue() {
   local_get 12345/metrics 2>/dev/null | awk -v name="prometheus_remote_storage_$1{" -v url="url=\"${FORWARD[url]}\"" \
     'index($0, name) == 1 && index($0, url) && /remote_name="forward"/ { printf "%d", $NF }'
 }
+# Alloy's own metrics are sent in any case.
+hub_forwards() { grep --quiet '^[^/]*prometheus\.remote_write\.forward\.receiver' "$ETC/alloy/outputs.alloy" || { echo "as it was edited, it does not" && return 1; }; }
 # were_sent TIME LOST
 were_sent() {
   local last lost
-  # Its own metrics it sends in any case.
-  grep --quiet '^[^/]*prometheus\.remote_write\.forward\.receiver' "$ETC/alloy/outputs.alloy" ||
-    { echo "$ETC/alloy/outputs.alloy, as it was edited, does not send to it: add prometheus.remote_write.forward.receiver to forward_to" && return 1; }
   last=$(queue queue_highest_sent_timestamp_seconds) lost=$(queue samples_failed_total)
   ((${lost:-0} <= ${2:-0})) || { echo "$((lost - ${2:-0})) samples were refused since, and are lost" && return 1; }
   ((${last:-0} >= $1)) || { echo "nothing was sent since, and $(queue samples_pending) samples wait" && return 1; }

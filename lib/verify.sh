@@ -103,6 +103,8 @@ verify_proof() {
 verify_far() {
   local log
   log="$(look_into metrics-alloy.service)"
+  row "outputs.alloy sends to the far end" 0 "add prometheus.remote_write.forward.receiver to forward_to in $ETC/alloy/outputs.alloy" hub_forwards
+  [[ -n $HELD ]] || return 0
   if may_log_in; then
     refusal
     row "${FORWARD[url]} takes samples" 0 "$REMEDY" is_nothing "$REFUSAL"

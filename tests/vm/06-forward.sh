@@ -147,7 +147,7 @@ anyone_may_verify() {
   # Alloy's own metrics alone are no proof.
   vm sed -i 's/remote_write.forward.receiver/remote_write.other.receiver/' /etc/metrics-stack/alloy/outputs.alloy
   ! keep verify vm setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh" || return 1
-  contains "$(<"$NOTES/verify")" "outputs.alloy, as it was edited, does not send to it"
+  contains "$(<"$NOTES/verify")" "✗ outputs.alloy sends to the far end: as it was edited, it does not"
   vm sed -i 's/remote_write.other.receiver/remote_write.forward.receiver/' /etc/metrics-stack/alloy/outputs.alloy
   verify_names_an_unknown_host
 }
