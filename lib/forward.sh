@@ -128,7 +128,7 @@ refusal() {
 
 # The sender's view. A refused sample counts as sent, too, hence the look at those that were lost.
 queue() {
-  local_get 12345/metrics 2>/dev/null | awk -v name="prometheus_remote_storage_$1{" -v url="url=\"${FORWARD[url]}\"" \
+  local_get 12345/metrics 2>/dev/null | awk -v name="prometheus_remote_storage_$1{" -v url="url=\"${FORWARD[url]-}\"" \
     'index($0, name) == 1 && index($0, url) && /remote_name="forward"/ { printf "%d", $NF }'
 }
 # Alloy's own metrics are sent in any case.
