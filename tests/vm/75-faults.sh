@@ -5,7 +5,7 @@
 . "$VM_DIR/lib/stack.sh"
 
 # See dashboards.
-exec 5>"$WORK/kills" && flock 5
+exec 5>"$WORK/kills" && flock --timeout 600 5
 
 main_pid() { vm systemctl show --property MainPID --value metrics-service.service; }
 socket_stayed() { equal "the socket's invocation" "$(vm systemctl show --property InvocationID --value metrics-service.socket)" "$1"; }

@@ -6,6 +6,8 @@
 
 # The kernel counts kills for want of memory for all machines together: faults make some, and dashboards shows when there are none.
 exec 5>"$WORK/kills" && flock 5
+# In so many words, as programs of this host that a test has started may outlive it.
+trap '[[ -z $DISK ]] || power_off; flock --unlock 5' EXIT
 
 # Requests of every kind for two minutes, as the shortest rate that a panel draws wants four scrapes.
 healthy_host_has_no_empty_panel() {
