@@ -68,7 +68,7 @@ forward() {
     for name in password token ca; do
       if [[ -n ${GIVEN[$name]-} ]]; then
         (umask 077 && cat "${GIVEN[$name]}" >"$folder/$name")
-      elif [[ -e ${FORWARD[credentials]:-/nowhere}/$name && ($name == ca || -z ${GIVEN[password]-}${GIVEN[token]-}) ]]; then
+      elif has_credential "$name" && [[ $name == ca || -z ${GIVEN[password]-}${GIVEN[token]-} ]]; then
         cp --preserve=mode "${FORWARD[credentials]}/$name" "$folder"
       fi
     done

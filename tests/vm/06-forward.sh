@@ -112,9 +112,11 @@ install_everywhere() {
 # What an install has put on the host.
 placed() { vm sh -c 'find /etc/metrics-stack /etc/systemd/system -type f ! -name "*.reserve" -exec sha256sum {} + && find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' | sort; }
 
+come_from() { [[ $(far_instances "up{job=\"$2\"}") == "$1" ]]; }
 samples_are_told_apart() {
   local job
-  for job in metrics_service node alloy; do equal "$job" "$(far_instances "up{job=\"$job\"}")" "alpha beta gamma"; done
+  # The proof waits for the service's first scrape alone.
+  for job in metrics_service node alloy; do eventually 30 come_from "alpha beta gamma" "$job"; done
   equal "hosts in the local Prometheus" "$(on gamma query 'count(count by (instance) (up{job="metrics_service"}))')" 1
   equal "what is for the far end alone" "$(on gamma query 'count(up{job="alloy",instance="gamma"}) or vector(0)')" 0
   on alpha copy_in <(echo '[{targets: ["127.0.0.1:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
@@ -207,13 +209,12 @@ slow_far_end_holds_back_nobody() {
   sleep 30
   end=$(date +%s)
   # The local Prometheus has it all, while samples wait for the far end.
-  eventually 20 has_no_gap "$start" "$end"
+  eventually 20 no_gap_beyond 25 "$start" "$end"
   at_most "samples that wait at least" 1 "$(waiting forward)"
   measured "longest gap in the local Prometheus $(longest_gap "$start" "$end") s, $(waiting local) samples wait for it and $(waiting forward) for the far end"
   rm "$FAR/slow"
 }
 waiting() { get 12345/metrics | sed -n "s/^prometheus_remote_storage_samples_pending{.*remote_name=\"$1\".* //p"; }
-has_no_gap() { local gap && gap=$(longest_gap "$@") && ((gap > 0 && gap < 25)); }
 far_gap() { far_samples "up{job=\"metrics_service\",instance=\"$1\"}[20m]" | gap_in "${@:2}"; }
 far_has_no_gap() { local gap && gap=$(far_gap "$@") && ((gap > 0 && gap < 25)); }
 

@@ -144,8 +144,7 @@ first_install_is_cut() {
 }
 
 boot trixie
-make_next
-vm sh -c "echo '# news' >>$NEXT/etc/prometheus/rules/host.yml && rm $NEXT/etc/grafana/dashboards/host.json && echo '# news' >>$NEXT/systemd/metrics-service.socket"
+make_next_that_differs
 traces >"$NOTES/before"
 test "install" goes_on "${INSTALL[@]}"
 mine >/dev/null

@@ -9,8 +9,7 @@
 [[ -n ${ALL-} ]] || { say "instants: not without --all" && exit 0; }
 
 boot trixie
-make_next
-vm sh -c "echo '# news' >>$NEXT/etc/prometheus/rules/host.yml && rm $NEXT/etc/grafana/dashboards/host.json && echo '# news' >>$NEXT/systemd/metrics-service.socket"
+make_next_that_differs
 test "install" goes_on "${INSTALL[@]}"
 mine >/dev/null
 test "two releases, one after the other" learn

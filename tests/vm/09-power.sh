@@ -86,8 +86,7 @@ readonly INSTANTS=("==> release" "==> activate" "    prometheus" "    metrics-se
   1 1.5 2 2.5 3 3.5 4 4.5 5 5.5 6 6.5)
 
 boot_from_disks
-make_next
-vm sh -c "echo '# news' >>$NEXT/etc/prometheus/rules/host.yml && rm $NEXT/etc/grafana/dashboards/host.json && echo '# news' >>$NEXT/systemd/metrics-service.socket"
+make_next_that_differs
 test "the moment a first install is active: it is, after the start" after_success
 mine >/dev/null
 # A person's editor does so.

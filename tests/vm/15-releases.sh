@@ -72,7 +72,6 @@ upgrade_loses_nothing() {
   is_theirs
   runs_from_its_trees
 }
-no_gap_beyond() { local gap && gap=$(longest_gap "$2" "$3") && ((gap > 0 && gap < $1)); }
 
 only_the_new_is_there() {
   equal "releases" "$(vm ls /opt/metrics-stack/releases | cut -d- -f1)" 99.0.0

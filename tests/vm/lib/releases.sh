@@ -24,6 +24,12 @@ make_next() {
   rm -rf "$work"
 }
 
+# make_next_that_differs: in a file, by one that it has no more, and in a socket as well.
+make_next_that_differs() {
+  make_next
+  vm sh -c "echo '# news' >>$NEXT/etc/prometheus/rules/host.yml && rm $NEXT/etc/grafana/dashboards/host.json && echo '# news' >>$NEXT/systemd/metrics-service.socket"
+}
+
 # repack ARCHIVE NEW: with one more file in it.
 repack() {
   local folder

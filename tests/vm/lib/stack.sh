@@ -81,6 +81,8 @@ restarts_lose_no_request() {
 
 # longest_gap START END: between neighbouring samples from before START to after END, or 0 as long as they are not all there.
 longest_gap() { samples_of 'up{job="metrics_service"}[10m]' | gap_in "$@"; }
+# no_gap_beyond SECONDS START END. Samples come each 15 s; where one is missing there are 30.
+no_gap_beyond() { local gap && gap=$(longest_gap "$2" "$3") && ((gap > 0 && gap < $1)); }
 gap_in() {
   awk -v start="$1" -v end="$2" '
     last && $1 > start && $1 - last > longest { longest = $1 - last }
