@@ -50,7 +50,7 @@ main() {
   trap 'exit 130' INT TERM HUP
   run preflight
   run tools
-  ((${#GIVEN[@]} == 0)) || [[ -z ${FORWARD[url]-} ]] || run forward
+  ((${#GIVEN[@]} == 0)) || [[ -z ${FORWARD["url"]-} ]] || run forward
   run fetch
   run release
   run activate "$NEW_RELEASE"
@@ -81,10 +81,10 @@ options() {
     --download) DOWNLOAD=$(realpath --canonicalize-missing "$1") ;;
     --versions) VERSIONS=$(realpath "$1") ;;
     --service-binary) SERVICE_BINARY=$(realpath "$1") ;;
-    --role) GIVEN[role]=$1 ;;
+    --role) GIVEN["role"]=$1 ;;
     --forward-url | --forward-user | --forward-tenant | --forward-query-url) GIVEN[${option#--forward-}]=$1 ;;
     --forward-password-file | --forward-token-file | --forward-ca) option=${option%-file} && GIVEN[${option#--forward-}]=$(realpath "$1") ;;
-    --no-forward) GIVEN[none]=1 ;;
+    --no-forward) GIVEN["none"]=1 ;;
     --allow-downgrade) ALLOW_DOWNGRADE=1 ;;
     --dry-run) DRY_RUN=1 ;;
     --help) manual && exit ;;
@@ -141,13 +141,19 @@ go_back() {
     echo "the release is active all the same; what is left to do, the next run does"
   else
     echo "going back to what was active before (Ctrl-C does not end this)"
-    (set -e; activate "$(readlink --canonicalize-existing "$OPT/current" || echo "$NOTHING")")
+    (
+      set -e
+      activate "$(readlink --canonicalize-existing "$OPT/current" || echo "$NOTHING")"
+    )
     case $? in
     0) echo "everything is back as it was" ;;
     *) problem "the way back failed, too" "mend what is said above and run this again: it goes on from here. Data and edited files are untouched" ;;
     esac
   fi
-  (set -e; remove_unused)
+  (
+    set -e
+    remove_unused
+  )
   [[ -z $FROM ]] || rm -f "${ARCHIVE[@]}"
   rmdir "$CACHE" 2>/dev/null
   [[ ! -d $CACHE ]] || echo "kept: what has arrived in $CACHE, for the next run to go on from; uninstall.sh --purge takes it"

@@ -14,7 +14,7 @@ recall() {
   while read -r key value; do FORWARD[$key]=$value; done < <(cat "$release/options" 2>/dev/null)
 }
 
-in_role() { [[ ${FORWARD[role]-} != agent || $1 != *@(prometheus|grafana)* ]]; }
+in_role() { [[ ${FORWARD["role"]-} != agent || $1 != *@(prometheus|grafana)* ]]; }
 # take_role: where the lists of what there is get shorter.
 take_role() {
   in_role prometheus && return
@@ -27,76 +27,76 @@ BEFORE=''
 settle() {
   local key role
   recall
-  BEFORE=${FORWARD[credentials]:-/nowhere} role=${FORWARD[role]-}
-  [[ -z ${GIVEN[none]-}${GIVEN[url]-} ]] || FORWARD=([role]=$role)
+  BEFORE=${FORWARD["credentials"]:-/nowhere} role=${FORWARD["role"]-}
+  [[ -z ${GIVEN["none"]-}${GIVEN["url"]-} ]] || FORWARD=(["role"]=$role)
   for key in role url user tenant query-url; do [[ -z ${GIVEN[$key]-} ]] || FORWARD[$key]=${GIVEN[$key]}; done
-  [[ -z ${GIVEN[token]-} ]] || unset 'FORWARD[user]'
-  [[ ${FORWARD[role]-} != full ]] || unset 'FORWARD[role]'
+  [[ -z ${GIVEN["token"]-} ]] || unset 'FORWARD["user"]'
+  [[ ${FORWARD["role"]-} != full ]] || unset 'FORWARD["role"]'
   check_options
   take_role
 }
 
 check_options() {
   local key host='([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])' loopback='(localhost|127\.[0-9.]+|\[::1\])' rest='(:[0-9]+)?(/[][A-Za-z0-9._~%/@:=+&?,-]*)?'
-  local -A form=([role]='agent' [user]='[A-Za-z0-9._@+/-]+' [tenant]="[A-Za-z0-9!._*'()|-]+" [url]="(https://$host|http://$loopback)$rest")
-  form[query-url]=${form[url]}
+  local -A form=(["role"]='agent' ["user"]='[A-Za-z0-9._@+/-]+' ["tenant"]="[A-Za-z0-9!._*'()|-]+" ["url"]="(https://$host|http://$loopback)$rest")
+  form["query-url"]=${form["url"]}
   for key in "${!form[@]}"; do
     [[ ${FORWARD[$key]-} =~ ^(${form[$key]})?$ ]] || usage_error "what is given as $key has another form (an address begins with https://, but on the loopback, and has no password in it)"
   done
   for key in "${!GIVEN[@]}"; do
     [[ $key != @(role|none) ]] || continue
-    [[ -z ${GIVEN[none]-} ]] || usage_error "--no-forward and the other --forward options exclude each other"
-    [[ -n ${FORWARD[url]-} ]] || usage_error "this host forwards nowhere yet: --forward-url URL is needed, too"
+    [[ -z ${GIVEN["none"]-} ]] || usage_error "--no-forward and the other --forward options exclude each other"
+    [[ -n ${FORWARD["url"]-} ]] || usage_error "this host forwards nowhere yet: --forward-url URL is needed, too"
   done
-  [[ -n ${FORWARD[url]-} || ${FORWARD[role]-} != agent ]] || usage_error "an agent keeps no samples, so it has to forward them: --forward-url URL, or --role full"
-  [[ -z ${GIVEN[token]-} || -z ${GIVEN[user]-}${GIVEN[password]-} ]] || usage_error "a receiver takes a password or a token, not both"
-  [[ -z ${FORWARD[user]-} || -n ${GIVEN[password]-} || (-z ${GIVEN[url]-} && -e $BEFORE/password) ]] || usage_error "--forward-user needs --forward-password-file"
-  [[ -n ${FORWARD[user]-} || -z ${GIVEN[password]-} ]] || usage_error "--forward-password-file needs --forward-user"
+  [[ -n ${FORWARD["url"]-} || ${FORWARD["role"]-} != agent ]] || usage_error "an agent keeps no samples, so it has to forward them: --forward-url URL, or --role full"
+  [[ -z ${GIVEN["token"]-} || -z ${GIVEN["user"]-}${GIVEN["password"]-} ]] || usage_error "a receiver takes a password or a token, not both"
+  [[ -z ${FORWARD["user"]-} || -n ${GIVEN["password"]-} || (-z ${GIVEN["url"]-} && -e $BEFORE/password) ]] || usage_error "--forward-user needs --forward-password-file"
+  [[ -n ${FORWARD["user"]-} || -z ${GIVEN["password"]-} ]] || usage_error "--forward-password-file needs --forward-user"
   for key in password token; do
     [[ -z ${GIVEN[$key]-} || $(<"${GIVEN[$key]}") =~ ^[^[:space:]][^[:cntrl:]]*$ ]] || usage_error "${GIVEN[$key]} is not one line with the $key"
   done
-  [[ -z ${GIVEN[ca]-} ]] || grep --quiet -e '-BEGIN CERTIFICATE-' "${GIVEN[ca]}" || usage_error "${GIVEN[ca]} has no certificate"
+  [[ -z ${GIVEN["ca"]-} ]] || grep --quiet -e '-BEGIN CERTIFICATE-' "${GIVEN["ca"]}" || usage_error "${GIVEN["ca"]} has no certificate"
 }
 
 # forward: takes the credentials, and asks the receiver whether it does, too, before anything changes.
 forward() {
   local folder name
   [[ -z $DRY_RUN ]] || CREDENTIALS=$RUN/credentials
-  if [[ -n ${GIVEN[password]-}${GIVEN[token]-}${GIVEN[ca]-} ]]; then
+  if [[ -n ${GIVEN["password"]-}${GIVEN["token"]-}${GIVEN["ca"]-} ]]; then
     mkdir -p "$CREDENTIALS"
     folder=$(mktemp --directory "$CREDENTIALS/XXXXXX")
     for name in password token ca; do
       if [[ -n ${GIVEN[$name]-} ]]; then
         (umask 077 && cat "${GIVEN[$name]}" >"$folder/$name")
-      elif has_credential "$name" && [[ $name == ca || -z ${GIVEN[password]-}${GIVEN[token]-} ]]; then
-        cp --preserve=mode "${FORWARD[credentials]}/$name" "$folder"
+      elif has_credential "$name" && [[ $name == ca || -z ${GIVEN["password"]-}${GIVEN["token"]-} ]]; then
+        cp --preserve=mode "${FORWARD["credentials"]}/$name" "$folder"
       fi
     done
     if diff --recursive --brief "$BEFORE" "$folder" >/dev/null 2>&1; then rm -rf "$folder" && folder=$BEFORE; fi
-    FORWARD[credentials]=$folder
+    FORWARD["credentials"]=$folder
     sync "$CREDENTIALS" "$folder" "$folder"/*
   fi
   refusal
   if [[ -z $REFUSAL ]]; then
-    say "    ${FORWARD[url]} takes samples"
+    say "    ${FORWARD["url"]} takes samples"
   elif [[ -n $LATER ]]; then
-    warn "${FORWARD[url]} $REFUSAL; samples wait on this host's disk meanwhile"
+    warn "${FORWARD["url"]} $REFUSAL; samples wait on this host's disk meanwhile"
   else
-    die "${FORWARD[url]} $REFUSAL" "$REMEDY"
+    die "${FORWARD["url"]} $REFUSAL" "$REMEDY"
   fi
 }
 
 # far CURL-OPTION...: asks the far end as Alloy does. What it logs in with goes in by a descriptor, as anyone may read a command line.
 far() { curl --disable --noproxy '*' --silent --show-error --max-time 15 --config <(login) "$@"; }
 login() {
-  local folder=${FORWARD[credentials]-/nowhere} secret
+  local folder=${FORWARD["credentials"]-/nowhere} secret
   # The folder without certificates keeps curl from those of the host, which do not count beside a CA of one's own.
   [[ ! -e $folder/ca ]] || printf 'cacert = "%s"\ncapath = "%s"\n' "$folder/ca" "$folder"
-  [[ -z ${FORWARD[tenant]-} ]] || printf 'header = "X-Scope-OrgID: %s"\n' "${FORWARD[tenant]}"
+  [[ -z ${FORWARD["tenant"]-} ]] || printf 'header = "X-Scope-OrgID: %s"\n' "${FORWARD["tenant"]}"
   for secret in "$folder"/{password,token}; do
     [[ -r $secret ]] || continue
     case $secret in
-    *password) printf 'user = "%s:%s"\n' "${FORWARD[user]}" "$(quoted "$secret")" ;;
+    *password) printf 'user = "%s:%s"\n' "${FORWARD["user"]}" "$(quoted "$secret")" ;;
     *) printf 'header = "Authorization: Bearer %s"\n' "$(quoted "$secret")" ;;
     esac
   done
@@ -110,7 +110,7 @@ refusal() {
   local answer status=0 option="run sudo $ROOT/install.sh again with"
   REFUSAL='' LATER='' REMEDY="see whether it runs, and whether this host reaches it; samples wait on this host's disk"
   answer=$(printf '\0' | far --data-binary @- --header 'Content-Type: application/x-protobuf' --header 'Content-Encoding: snappy' \
-    --header 'X-Prometheus-Remote-Write-Version: 0.1.0' --output /dev/null --write-out '%{http_code}' "${FORWARD[url]}" 2>&1) || status=$?
+    --header 'X-Prometheus-Remote-Write-Version: 0.1.0' --output /dev/null --write-out '%{http_code}' "${FORWARD["url"]}" 2>&1) || status=$?
   case $status:$answer in
   # 400: it looked into what was sent.
   0:2?? | 0:400) ;;
@@ -128,7 +128,7 @@ refusal() {
 
 # The sender's view. A refused sample counts as sent, too, hence the look at those that were lost.
 queue() {
-  local_get 12345/metrics 2>/dev/null | awk -v name="prometheus_remote_storage_$1{" -v url="url=\"${FORWARD[url]-}\"" \
+  local_get 12345/metrics 2>/dev/null | awk -v name="prometheus_remote_storage_$1{" -v url="url=\"${FORWARD["url"]-}\"" \
     'index($0, name) == 1 && index($0, url) && /remote_name="forward"/ { printf "%d", $NF }'
 }
 # Alloy's own metrics are sent in any case.
@@ -142,11 +142,11 @@ were_sent() {
 }
 
 # The receiver's view, for who may read the credentials.
-may_log_in() { [[ -z ${FORWARD[credentials]-} || -r ${FORWARD[credentials]} ]]; }
+may_log_in() { [[ -z ${FORWARD["credentials"]-} || -r ${FORWARD["credentials"]} ]]; }
 # The base of the query API: beside the receiver's path in VictoriaMetrics, Prometheus, Grafana Cloud and Thanos, below /prometheus in Mimir.
 query_url() {
-  local url=${FORWARD[url]%%\?*}
-  if [[ -n ${FORWARD[query-url]-} ]]; then echo "${FORWARD[query-url]%/}" && return; fi
+  local url=${FORWARD["url"]%%\?*}
+  if [[ -n ${FORWARD["query-url"]-} ]]; then echo "${FORWARD["query-url"]%/}" && return; fi
   case $url in
   */api/prom/push) echo "${url%/push}" ;;
   */api/v1/push) echo "${url%/api/v1/push}/prometheus" ;;
@@ -161,7 +161,7 @@ far_value() { far_query "$1" 2>/dev/null | value; }
 # compose_forward: what a release has more, or in an agent other, than a plain one.
 compose_forward() {
   local key outputs=$MADE/etc/alloy/outputs.alloy
-  [[ -n ${FORWARD[url]-} ]] || return 0
+  [[ -n ${FORWARD["url"]-} ]] || return 0
   for key in role url user tenant query-url credentials; do [[ -z ${FORWARD[$key]-} ]] || echo "$key ${FORWARD[$key]}"; done >"$MADE/options"
   if in_role prometheus; then
     sed -i 's/local\.receiver\]/local.receiver, prometheus.remote_write.forward.receiver]/' "$outputs"
@@ -169,21 +169,21 @@ compose_forward() {
     sed -i -e 's/local\.receiver\]/forward.receiver]/' -e '/^\/\/ The Prometheus of this host/,/^$/d' "$outputs"
   fi
   forward_alloy >"$MADE/etc/alloy/forward.alloy"
-  [[ -n ${FORWARD[credentials]-} ]] || return 0
+  [[ -n ${FORWARD["credentials"]-} ]] || return 0
   mkdir "$MADE/systemd/metrics-alloy.service.d"
   {
     printf '%s\n' "# What Alloy logs in with at the far end: files of root's, put there by install.sh --forward-…" '[Service]'
-    for key in password token ca; do ! has_credential "$key" || echo "LoadCredential=forward-$key:${FORWARD[credentials]}/$key"; done
+    for key in password token ca; do ! has_credential "$key" || echo "LoadCredential=forward-$key:${FORWARD["credentials"]}/$key"; done
   } >"$MADE/systemd/metrics-alloy.service.d/forward.conf"
 }
 
-has_credential() { [[ -e ${FORWARD[credentials]-/nowhere}/$1 ]]; }
+has_credential() { [[ -e ${FORWARD["credentials"]-/nowhere}/$1 ]]; }
 credential() { printf 'sys.env("CREDENTIALS_DIRECTORY") + "/forward-%s"' "$1"; }
 
 forward_alloy() {
   local more=''
-  [[ -z ${FORWARD[tenant]-} ]] || more+=$'\n\n\t\theaders = {"X-Scope-OrgID" = "'"${FORWARD[tenant]}"'"}'
-  ! has_credential password || more+=$(block basic_auth "username      = \"${FORWARD[user]}\"" "password_file = $(credential password)")
+  [[ -z ${FORWARD["tenant"]-} ]] || more+=$'\n\n\t\theaders = {"X-Scope-OrgID" = "'"${FORWARD["tenant"]}"'"}'
+  ! has_credential password || more+=$(block basic_auth "username      = \"${FORWARD["user"]}\"" "password_file = $(credential password)")
   ! has_credential token || more+=$(block authorization 'type             = "Bearer"' "credentials_file = $(credential token)")
   ! has_credential ca || more+=$(block tls_config "ca_file = $(credential ca)")
   cat <<END
@@ -192,7 +192,7 @@ forward_alloy() {
 prometheus.remote_write "forward" {
 	endpoint {
 		name = "forward"
-		url  = "${FORWARD[url]}"$more
+		url  = "${FORWARD["url"]}"$more
 
 		// An application on the loopback has the same address on every host: there it is known by the host's name and its port.
 		write_relabel_config {

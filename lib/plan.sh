@@ -25,7 +25,7 @@ part_of() {
 }
 
 # live PATH: where a release's file is on the host.
-live() { case $1 in systemd/*) echo "$UNIT_DIR/${1#systemd/}" ;; etc/*) echo "$ETC/${1#etc/}" ;; *) echo "$1" ;; esac; }
+live() { case $1 in systemd/*) echo "$UNIT_DIR/${1#systemd/}" ;; etc/*) echo "$ETC/${1#etc/}" ;; *) echo "$1" ;; esac }
 
 # shipped RELEASE...: the paths of their files. A release that does not exist has none.
 shipped() {

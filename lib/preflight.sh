@@ -67,10 +67,10 @@ check_pins() {
 
 # Counts what has yet to be placed, by file system, as folders may share one.
 check_disk() {
-  local -A need=([/var/lib]=$NEED_STATE [/etc]=$NEED_ETC) sum=() free=()
+  local -A need=(["/var/lib"]=$NEED_STATE ["/etc"]=$NEED_ETC) sum=() free=()
   local component path room device
   for component in "${ARCHIVED[@]}"; do
-    ! is_missing "$component" || need+=([/opt]=$NEED_PROGRAMS [/var/cache]=$NEED_DOWNLOADS)
+    ! is_missing "$component" || need+=(["/opt"]=$NEED_PROGRAMS ["/var/cache"]=$NEED_DOWNLOADS)
   done
   for path in "${!need[@]}"; do
     read -r room device < <({ df --block-size=1M --output=avail,target "$path" 2>/dev/null || df --block-size=1M --output=avail,target /; } | tail -n 1)
@@ -133,7 +133,7 @@ check_data() {
       refuse "$component $ran has run on the data here, and $(pin "$component" version) is older: it may not be able to read it" \
         "install a release that has $component $ran or newer, or take the risk with --allow-downgrade"
   done
-  [[ -n ${FORWARD[url]-} || ! -e $ETC/alloy/forward.alloy ]] || is_ours etc/alloy/forward.alloy ||
+  [[ -n ${FORWARD["url"]-} || ! -e $ETC/alloy/forward.alloy ]] || is_ours etc/alloy/forward.alloy ||
     refuse "$ETC/alloy/forward.alloy was edited, and would go on forwarding" "move it away"
   elsewhere=$({ systemctl show --property ExecStart --value metrics-{prometheus,alloy}.service && sed 's/^\(http_port\) *= */\1=:/' "$ETC/grafana/grafana.ini"; } 2>/dev/null |
     grep -oE '(listen-addr[a-z]*|^http_port)=[^ ]*' | grep -vE ':(9090|12345|3001)$' | paste -sd' ') || :

@@ -24,7 +24,7 @@ say_end() {
   fi
   if ! in_role grafana; then
     say "
-metrics-stack $VERSION runs on this host as an agent and sends all samples to ${FORWARD[url]}, as those of $(uname -n).
+metrics-stack $VERSION runs on this host as an agent and sends all samples to ${FORWARD["url"]}, as those of $(uname -n).
 Your own application:  a file in $ETC/targets.d, as example.yml.disabled there shows
 When in doubt:         $ROOT/verify.sh
 Out again:             sudo $ROOT/uninstall.sh, with --purge data and all"

@@ -14,8 +14,8 @@ units_of() {
   esac
 }
 
-declare -A READINESS=([metrics-service.service]=8000/health [metrics-prometheus.service]=9090/-/ready
-  [metrics-alloy.service]=12345/-/ready [metrics-grafana.service]=3001/api/health)
+declare -A READINESS=(["metrics-service.service"]=8000/health ["metrics-prometheus.service"]=9090/-/ready
+  ["metrics-alloy.service"]=12345/-/ready ["metrics-grafana.service"]=3001/api/health)
 
 is_active() { systemctl --quiet is-active "$1"; }
 is_enabled() { systemctl --quiet is-enabled "$1" 2>/dev/null; }

@@ -96,7 +96,7 @@ verify_proof() {
   after=$(date +%s)
   [[ -z ${ANSWERS[9090]-} ]] ||
     row "10 requests to /simulate-load arrive as samples" "$PATIENCE" "$(look_into metrics-alloy.service)" have_arrived prom '' $((before + 10)) "$after"
-  [[ -z ${FORWARD[url]-} ]] || verify_far $((before + 10)) "$after" "$lost"
+  [[ -z ${FORWARD["url"]-} ]] || verify_far $((before + 10)) "$after" "$lost"
 }
 
 # verify_far COUNT TIME LOST: by a query at the far end, where it answers one and we may ask, else by what Alloy counts of its queue there.
@@ -107,10 +107,10 @@ verify_far() {
   [[ -n $HELD ]] || return 0
   if may_log_in; then
     refusal
-    row "${FORWARD[url]} takes samples" 0 "$REMEDY" is_nothing "$REFUSAL"
+    row "${FORWARD["url"]} takes samples" 0 "$REMEDY" is_nothing "$REFUSAL"
     [[ -n $HELD ]] || return 0
   fi
-  if may_log_in && { far_answers >/dev/null || [[ -n ${FORWARD[query-url]-} ]]; }; then
+  if may_log_in && { far_answers >/dev/null || [[ -n ${FORWARD["query-url"]-} ]]; }; then
     row "10 requests to /simulate-load arrive at the far end, by a query at $(query_url)" "$PATIENCE" "$log; or correct --forward-query-url of install.sh" \
       have_arrived far_value ",instance=\"$(uname -n)\"" "$1" "$2"
   else

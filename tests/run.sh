@@ -31,6 +31,7 @@ main() {
   # Alone: it tells how long a client waits.
   part "hostile clients" cargo test --locked hostile
   part "scripts" scripts
+  part "functions" tests/functions/run.sh
   part "units" tests/units.sh
   part "configuration" configuration
   [[ -n $quick ]] || part "containers" tests/vm/run.sh "${all[@]}"
@@ -80,11 +81,14 @@ both() {
 
 scripts() {
   local programs
+  # It also finds an unquoted key of an associative array, [a-b], which an editor that formats on save turns into [a - b].
+  git ls-files -z '*.sh' .ci/run | xargs -0 shfmt -d -i 2
   # What has no first line of its own is read where it is sourced.
   mapfile -t programs < <(git ls-files -z 'tests/*.sh' 'bench/*.sh' .ci/run | xargs -0 grep --files-with-matches '^#!')
   shellcheck --external-sources --check-sourced "${programs[@]}"
   shellcheck --external-sources ./*.sh
   shellcheck lib/*.sh
+  shellcheck --exclude=SC2034,SC2154 tests/functions/*.sh
   printf '%s programs and what they source hold\n' "${#programs[@]}"
 }
 
@@ -93,6 +97,7 @@ tools() {
   command -v cc >/dev/null || packages+=(gcc libc6-dev)
   command -v git >/dev/null || packages+=(git)
   command -v shellcheck >/dev/null || packages+=(shellcheck)
+  command -v shfmt >/dev/null || packages+=(shfmt)
   command -v systemd-analyze >/dev/null || packages+=(systemd)
   python3 -c 'import yaml' 2>/dev/null || packages+=(python3-yaml)
   [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || packages+=(debian-archive-keyring)

@@ -17,8 +17,9 @@ can_be_checked_by_hand() {
 }
 
 all_jobs_are_up() {
-  [[ $(get 9090/api/v1/query --get --data-urlencode 'query=up == 1' | grep -o '"job":"[^"]*"' | cut -d'"' -f4 | sort -u | tr '\n' ' ') == \
-    "alloy grafana metrics_service node prometheus " ]]
+  local jobs
+  jobs=$(get 9090/api/v1/query --get --data-urlencode 'query=up == 1' | grep -o '"job":"[^"]*"' | cut -d'"' -f4 | sort -u | paste -sd' ')
+  [[ $jobs == "alloy grafana metrics_service node prometheus" ]]
 }
 
 grafana() { get "3001/$2" --user "$1" "${@:3}"; }

@@ -108,7 +108,7 @@ goes_back_when_allowed() {
 # A new Grafana that changes its database and then does not start: all is as it was, and so is the database.
 broken_grafana_is_taken_back() {
   local before status=0
-  before=$(state) 
+  before=$(state)
   vm sh -c "cd $NEXT_ARCHIVES && mkdir g && tar xf grafana-*.gz -C g && cd g/* && mv bin/grafana bin/real && cat >bin/grafana && chmod 755 bin/grafana && cd .. &&
     tar c * | gzip -1 >\$(echo ../grafana-*.gz) && cd .. && rm -r g && sed -i \"/^grafana/s/[0-9a-f]\{64\}/\$(sha256sum grafana-*.gz | cut -d' ' -f1)/\" versions.conf" <<'END'
 #!/bin/sh

@@ -82,5 +82,8 @@ scenario() {
   bash "$VM_DIR"/[0-9][0-9]-"$1".sh </dev/null || { printf 'FAIL %s: the scenario broke off\n' "$1" && echo FAIL >>"$WORK/results"; }
 }
 
-# On one line with the exit, so that an edit of this file does no harm to a run.
-if [[ ${1-} == --in-sandbox ]]; then inside "${@:2}"; else main "$@"; fi; exit
+# Read as a whole before it runs, so that an edit of this file does no harm to a run.
+{
+  if [[ ${1-} == --in-sandbox ]]; then inside "${@:2}"; else main "$@"; fi
+  exit
+}

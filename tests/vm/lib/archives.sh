@@ -68,7 +68,7 @@ pack_archives() {
   mv "$build/out" "$PACKED"
 }
 
-architecture() { case $(uname -m) in aarch64) echo arm64 ;; *) echo amd64 ;; esac; }
+architecture() { case $(uname -m) in aarch64) echo arm64 ;; *) echo amd64 ;; esac }
 
 # pin FOLDER COMPONENT VERSION ARCHITECTURE FILE: the line of versions.conf. The address leads nowhere: tests bring their own.
 pin() { echo "$2 $3 $4 $(sha256sum "$1/$5" | cut -d' ' -f1) http://127.0.0.1:1/$5" >>"$1/versions.conf"; }

@@ -6,7 +6,7 @@ declare -A IMAGES=(
   [trixie]='trixie ca-certificates curl unzip iproute2'
   [bookworm]='bookworm ca-certificates curl unzip'
   [bare]='trixie'
-  [bare-bookworm]='bookworm'
+  ["bare-bookworm"]='bookworm'
 )
 [[ -z ${ALL-} ]] || IMAGES[forky]='forky ca-certificates curl unzip iproute2'
 
