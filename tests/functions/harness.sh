@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Runs one file of tests: sources lib/ with every path of the stack below SCRATCH, then calls each function test_… in a subshell.
+# A test fails when one of its commands does.
+# shellcheck disable=SC2034  # lib/ and the tests read what is set here
+
+set -euo pipefail
+TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+ROOT=$(cd "$TESTS/../.." && pwd -P)
+SCRATCH=$(mktemp -d)
+trap 'rm -rf "$SCRATCH"' EXIT
+
+# What install.sh sets before it sources lib/.
+FROM='' DOWNLOAD='' SERVICE_BINARY='' VERSIONS=$ROOT/etc/versions.conf ALLOW_DOWNGRADE='' DRY_RUN='' BUILD='' STEP='' WAS=''
+declare -A GIVEN=()
+sed -E "s,=(/(opt|etc|var|run)/),=$SCRATCH\1,g" "$ROOT/lib/common.sh" >"$SCRATCH/common.sh"
+# shellcheck source=/dev/null
+. "$SCRATCH/common.sh"
+for file in "$ROOT"/lib/*.sh; do
+  # shellcheck disable=SC1090  # each file of lib/
+  [[ $file == */common.sh ]] || . "$file"
+done
+
+# equal WHAT SEEN EXPECTED
+equal() { [[ $2 == "$3" ]] || { printf '%s: expected %q, seen %q\n' "$1" "$3" "$2" && return 1; }; }
+contains() { [[ $1 == *"$2"* ]] || { printf 'expected to read: %s\nread: %s\n' "$2" "$1" && return 1; }; }
+lacks() { [[ $1 != *"$2"* ]] || { printf 'expected not to read: %s\nread: %s\n' "$2" "$1" && return 1; }; }
+# fails COMMAND...: it fails, and what it prints is in OUTPUT.
+fails() {
+  local status=0
+  OUTPUT=$("$@" 2>&1) || status=$?
+  ((status != 0)) || { printf 'expected to fail: %s\n' "$*" && return 1; }
+}
+
+# shellcheck disable=SC1090  # the file to be run
+. "$TESTS/$1.sh"
+
+for name in $(compgen -A function test_); do
+  set +e
+  output=$(
+    set -eE
+    trap 'echo "failed in ${FUNCNAME[0]-}, line $LINENO: $BASH_COMMAND"' ERR
+    "$name" 2>&1
+  )
+  status=$?
+  set -e
+  if ((status == 0)); then
+    printf '✓ %s: %s\n' "$1" "${name#test_}"
+  else
+    printf '✗ %s: %s\n%s\n' "$1" "${name#test_}" "$output"
+  fi
+done
+echo "$1 ended"
