@@ -208,6 +208,7 @@ impl Alloy {
                 "prometheus_agent_samples_appended_total",
                 "prometheus_remote_write_wal_samples_appended_total",
             );
+            line = line.replace("prometheus_agent_corruptions_total", "prometheus_remote_write_wal_corruptions_total");
             for (queue, component) in &self.plan.queues {
                 let label = format!("remote_name=\"{queue}\"");
                 line = line.replace(&label, &format!("component_id=\"{component}\",component_path=\"/\",{label}"));
