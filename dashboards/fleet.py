@@ -1,6 +1,6 @@
 """Which of the hosts is ill? For a Grafana that has many; the pages that each row leads to are about one of them."""
 
-from grafana import GREEN, ORANGE, RED, YELLOW
+from grafana import GREEN, NOW, ORANGE, RED, YELLOW
 from grafana import annotation, dashboard, firing_alerts, graph, row, stat, table
 from host import FILLS_UP
 
@@ -12,7 +12,12 @@ DISKS = f'job="node", {FILLS_UP}'
 STATE = f"min by (instance) ({UP}) or -1 * group by (instance) (max_over_time({UP}[1d:15m]))"
 STATES = {1: ("Up", GREEN), 0: ("Service down", RED), -1: ("Silent", RED)}
 
-ALERTS = f'ALERTS{{alertstate="firing"}} and on (instance) ({STATE})'
+# The alerts of a host and of its applications, whose instance is HOST:PORT. Two of a host's applications can have the same
+# alert, which one `label_replace` of `instance` would take for one series twice.
+ALERTS = (
+    'sum by (instance) (label_replace(count by (host) (label_replace(ALERTS{alertstate="firing"}, '
+    '"host", "$1", "instance", "([^:]+)(:.*)?")), "instance", "$1", "host", "(.+)"))'
+)
 
 
 def requests(window, which=""):
@@ -85,7 +90,7 @@ CENTRAL = dashboard(
         ),
         firing_alerts(
             "Firing alerts",
-            "What is wrong on any of them? What to do stands in each alert's description.",
+            "What is wrong on any of them? Each alert's description says what to do.",
             # Others may use the far end as well, with alerts of their own.
             which=', alertname=~"(Alloy|Host|PrometheusUnreachable|RemoteWrite|ScrapeFails|Service).*"',
         ),
@@ -106,14 +111,14 @@ CENTRAL = dashboard(
                     "links": link("Service"),
                 },
                 "Error ratio": {
-                    "expr": error_ratio("5m"),
+                    "expr": error_ratio(NOW),
                     "unit": "percentunit",
                     "decimals": 2,
                     "steps": [(None, GREEN), (0.01, YELLOW), (0.05, RED)],
                     "links": link("Service"),
                 },
                 "Latency, p95": {
-                    "expr": p95("5m"),
+                    "expr": p95(NOW),
                     "unit": "s",
                     "steps": [(None, GREEN), (1, YELLOW), (2.5, RED)],
                     "links": link("Service"),
@@ -133,7 +138,7 @@ CENTRAL = dashboard(
                     "links": link("Pipeline"),
                 },
                 "Alerts": {
-                    "expr": f"count by (instance) ({ALERTS}) or 0 * ({STATE})",
+                    "expr": f"{ALERTS} and on (instance) ({STATE}) or 0 * ({STATE})",
                     "steps": [(None, GREEN), (1, ORANGE)],
                     "links": link("Service"),
                 },

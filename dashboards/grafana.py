@@ -5,6 +5,7 @@ need nothing installed, and stay readable by Grafana 9.3 as well as 13.
 """
 
 import json
+import re
 
 DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
 
@@ -12,6 +13,15 @@ DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
 SCHEMA_VERSION = 37
 
 GREEN, YELLOW, ORANGE, RED, BLUE, TEXT = "green", "yellow", "orange", "red", "blue", "text"
+GREY, NO_COLOR = "#808080", "transparent"
+
+# The window of a rate that says how it is now. It does not grow with the time range of the page, as $__rate_interval
+# does, and is what alerts use. The last sample of a host that went silent counts for as long.
+NOW = "5m"
+
+# Grafana abbreviates its own units of a rate (c/s, p/s, c/m). A suffix is shown as it is written.
+SAMPLES, SERIES, QUERIES, PAGES = "suffix:samples/s", "suffix:series", "suffix:queries/s", "suffix:pages/s"
+PACKETS, CUTS = "suffix:packets/s", "suffix:cuts/min"
 
 
 def dashboard(uid, title, description, panels, variables=(), annotations=()):
@@ -51,7 +61,7 @@ def dashboard(uid, title, description, panels, variables=(), annotations=()):
 
 def instances(of):
     """The variable `instance`: which of the hosts that a metric comes from the page is about. One at a time, as a mean or a
-    sum of several would be nobody's; the dashboard Fleet has them side by side."""
+    sum of several would be nobody's; the dashboard Fleet has them side by side. `central` makes another query of it."""
     query = f"label_values({of}, instance)"
     return {
         "name": "instance",
@@ -84,13 +94,20 @@ def central(board):
     for here, there in (
         ('"uid": "prometheus"', '"uid": "${datasource}"'),
         ('"includeVars": false', '"includeVars": true'),
-        (", at http://127.0.0.1:9090/alerts", ""),
+        (" (http://127.0.0.1:9090/alerts)", ""),
     ):
         text = text.replace(here, there)
     if board["templating"]["list"]:
         firing = json.dumps('ALERTS{alertstate="firing"')[1:-1]
         text = text.replace(firing, f"{firing}, {json.dumps(OF_HOST)[1:-1]}")
     board = json.loads(text)
+    # `label_values` returns the hosts of the page's time range only. Grafana replaces a value that it does not return by the
+    # first one: the page of a host that is silent for longer would turn into another host's. The Fleet dashboard keeps
+    # hosts for a day.
+    for variable in board["templating"]["list"]:
+        of = re.fullmatch(r"label_values\((.*), instance\)", variable["definition"])[1]
+        query = f"query_result(group by (instance) (max_over_time({of}[1d:15m])) or group by (instance) ({of}))"
+        variable |= {"definition": query, "query": {"query": query, "refId": "instance"}, "regex": '/instance="([^"]+)"/'}
     board["templating"]["list"].insert(
         0,
         {
@@ -131,7 +148,7 @@ def row(title):
 def stat(
     title, description, unit, expr, legend="", steps=(), names=None, missing=None, decimals=None, show="auto", **size
 ):
-    """One number, or one for each series, with its course behind it. `steps` colour it from a value on:
+    """One number, or one for each series, as it is at the end of the time range. `steps` colour it from a value on:
     [(None, GREEN), (1, RED)]; `names` gives values a text: {1: ("Up", GREEN)}; `show="name"` shows the legend only."""
     defaults = {
         "unit": unit,
@@ -146,12 +163,12 @@ def stat(
     options = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "colorMode": "value",
-        "graphMode": "none" if names or show == "name" else "area",
+        "graphMode": "none",
         "justifyMode": "auto",
         "orientation": "auto",
         "textMode": show,
     }
-    return _panel("stat", title, description, {legend: expr}, defaults, options, size, (6, 3))
+    return _at_the_end(_panel("stat", title, description, {legend: expr}, defaults, options, size, (6, 3)))
 
 
 def firing_alerts(title, description, which="", **size):
@@ -173,10 +190,7 @@ def firing_alerts(title, description, which="", **size):
         "textMode": "name",
     }
     queries = {"{{alertname}}": f"{firing} or on () {calm}"}
-    panel = _panel("stat", title, description, queries, defaults, options, size, (12, 3))
-    # The state now, not the last one in the time range.
-    panel["targets"][0].update({"instant": True, "range": False})
-    return panel
+    return _at_the_end(_panel("stat", title, description, queries, defaults, options, size, (12, 3)))
 
 
 def graph(
@@ -236,7 +250,13 @@ def graph(
 
 
 def timeline(title, description, queries, names, **size):
-    """A bar for each series, coloured by its state over time; `names` as for stat, one for each state."""
+    """A bar for each series, coloured by its state over time; `names` as for stat, one for each state. A bar of its own
+    shows when there was no series: without any, the panel would say "Data does not have a time field"."""
+    names = {-1: ("No samples", GREY)} | names
+    queries = {
+        legend: f'{expr} or on () label_replace(vector(-1), "{re.search("{{(.*?)}}", legend)[1]}", "none", "", "")'
+        for legend, expr in queries.items()
+    }
     states = sorted(names.items())
     defaults = {
         "unit": "none",
@@ -258,8 +278,13 @@ def timeline(title, description, queries, names, **size):
     return _panel("state-timeline", title, description, queries, defaults, options, size, (12, 8))
 
 
+# Without a value, a cell would have the colour of the lowest threshold.
+EMPTY_CELL = [{"type": "special", "options": {"match": "null+nan", "result": {"text": "–", "color": NO_COLOR, "index": 9}}}]
+
+
 def table(title, description, columns, sort, **size):
-    """A row for each host as it is now, the one with most in the column `sort` first. `columns` maps titles to what they show:
+    """A row for each host as it is now, the one with most in the column `sort` first, equal ones by their names. `columns` maps
+    titles to what they show:
     `expr` with a series for each host; `label` instead of its value; `unit`, `decimals`, `steps` and `names` as for stat, which
     colour the cell; and `links`, titles to addresses, in which ${__data.fields.Host} is the row's host."""
     shown, hidden, overrides = {"instance": "Host"}, {"Time": True}, []
@@ -274,7 +299,7 @@ def table(title, description, columns, sort, **size):
             # Called cellOptions since Grafana 9.4, which takes the old name from a page of this schema version.
             properties |= {"custom.displayMode": "color-background", "thresholds": _thresholds(its["steps"])}
         if "names" in its:
-            properties["mappings"] = _value_names(its["names"])
+            properties["mappings"] = _value_names(its["names"]) + EMPTY_CELL
         overrides.append(
             {
                 "matcher": {"id": "byName", "options": column},
@@ -282,11 +307,16 @@ def table(title, description, columns, sort, **size):
             }
         )
     queries = {column: its["expr"] for column, its in columns.items() if "expr" in its}
-    defaults = {"unit": "none", "color": {"mode": "thresholds"}, "thresholds": _thresholds([(None, TEXT)]), "mappings": []}
-    options = {"showHeader": True, "sortBy": [{"displayName": sort, "desc": True}]}
-    panel = _panel("table", title, description, queries, defaults, options, size, (24, 14))
+    defaults = {
+        "unit": "none",
+        "color": {"mode": "thresholds"},
+        "thresholds": _thresholds([(None, TEXT)]),
+        "mappings": EMPTY_CELL,
+    }
+    options = {"showHeader": True, "sortBy": [{"displayName": sort, "desc": True}, {"displayName": "Host", "desc": False}]}
+    panel = _at_the_end(_panel("table", title, description, queries, defaults, options, size, (24, 14)))
     for target in panel["targets"]:
-        target.update({"instant": True, "range": False, "format": "table"})
+        target["format"] = "table"
     panel["fieldConfig"]["overrides"] = overrides
     panel["transformations"] = [
         {"id": "merge", "options": {}},
@@ -347,6 +377,14 @@ def _panel(kind, title, description, queries, defaults, options, size, usual_siz
         "options": options,
         "_size": (size.get("width", usual_size[0]), size.get("height", usual_size[1])),
     }
+
+
+def _at_the_end(panel):
+    """Makes instant queries of a panel's queries. Over a range, Grafana takes the last value in it for the present one,
+    however old it is."""
+    for target in panel["targets"]:
+        target.update({"instant": True, "range": False})
+    return panel
 
 
 def _laid_out(panels):

@@ -1,6 +1,6 @@
 """The machine below: has it CPU, memory, disk and network to spare?"""
 
-from grafana import BLUE, GREEN, ORANGE, RED, YELLOW
+from grafana import BLUE, GREEN, NOW, ORANGE, PACKETS, PAGES, RED, YELLOW
 from grafana import annotation, dashboard, firing_alerts, graph, instances, row, stat
 
 HOST = 'job="node", instance="$instance"'
@@ -22,8 +22,13 @@ BUSY = f'{HOST}, mode!="idle"'
 CORES = f"count(node_cpu_seconds_total{{{IDLE}}})"
 
 
-def rate(metric, selector=HOST):
-    return f"rate({metric}{{{selector}}}[$__rate_interval])"
+def rate(metric, selector=HOST, window="$__rate_interval"):
+    return f"rate({metric}{{{selector}}}[{window}])"
+
+
+# Prometheus puts a notice on the panel when the name of a counter does not end in _total. A sum has no name.
+def nameless_rate(metric):
+    return f"rate(({metric}{{{HOST}}} + 0)[$__rate_interval:15s])"
 
 
 def memory(name):
@@ -42,9 +47,9 @@ DASHBOARD = dashboard(
     panels=[
         stat(
             "CPU used",
-            "Is it busy? The share of all cores that is not idle.",
+            "Is it busy? The share of all cores that was not idle over five minutes.",
             "percentunit",
-            f"1 - avg({rate('node_cpu_seconds_total', IDLE)})",
+            f"1 - avg({rate('node_cpu_seconds_total', IDLE, NOW)})",
             steps=[(None, GREEN), (0.8, YELLOW), (0.95, RED)],
             decimals=0,
         ),
@@ -87,8 +92,7 @@ DASHBOARD = dashboard(
         ),
         firing_alerts(
             "Firing alerts of the host",
-            "What is wrong with the host right now? What to do stands in each alert's description, at "
-            "http://127.0.0.1:9090/alerts.",
+            "What is wrong with the host right now? Each alert's description (http://127.0.0.1:9090/alerts) says what to do.",
             which=', alertname=~"Host.*"',
         ),
         row("CPU and memory"),
@@ -129,11 +133,11 @@ DASHBOARD = dashboard(
             "Paging",
             "Does the host read programs and data back from disk for want of memory? Swap, and faults that had to wait for "
             "the disk; bursts at the start of a program are usual.",
-            "cps",
+            PAGES,
             {
-                "major faults": rate("node_vmstat_pgmajfault"),
-                "pages swapped in": rate("node_vmstat_pswpin"),
-                "pages swapped out": rate("node_vmstat_pswpout"),
+                "major faults": nameless_rate("node_vmstat_pgmajfault"),
+                "pages swapped in": nameless_rate("node_vmstat_pswpin"),
+                "pages swapped out": nameless_rate("node_vmstat_pswpout"),
             },
         ),
         graph(
@@ -212,7 +216,7 @@ DASHBOARD = dashboard(
         graph(
             "Errors and drops",
             "Does the network lose packets? Anything but 0 for long is worth a look.",
-            "pps",
+            PACKETS,
             {
                 f"{{{{device}}}} {way}": f"{rate(f'node_network_{metric}_errs_total', NETWORK)}"
                 f" + {rate(f'node_network_{metric}_drop_total', NETWORK)}"

@@ -4,7 +4,7 @@ There are two of it. A host's own Prometheus has that host alone, so nothing has
 metrics, with the host's name as their instance; those of Prometheus and Grafana do not.
 """
 
-from grafana import BLUE, GREEN, OF_HOST, ORANGE, RED, YELLOW
+from grafana import BLUE, GREEN, NOW, OF_HOST, ORANGE, QUERIES, RED, SAMPLES, SERIES, YELLOW
 from grafana import annotation, dashboard, firing_alerts, graph, instances, row, stat, timeline
 
 ALLOY = 'job="alloy"'
@@ -15,20 +15,24 @@ ALLOY_OF_HOST = f'{ALLOY}, instance="$instance"'
 
 UP_OR_DOWN = {1: ("Up", GREEN), 0: ("Down", RED)}
 
-INGESTED = f"sum(rate(prometheus_tsdb_head_samples_appended_total{{{PROMETHEUS}}}[$__rate_interval]))"
 DISK_USED = (
     f"sum(prometheus_tsdb_storage_blocks_bytes{{{PROMETHEUS}}}"
     f" + prometheus_tsdb_wal_storage_size_bytes{{{PROMETHEUS}}}"
     f" + prometheus_tsdb_head_chunks_storage_size_bytes{{{PROMETHEUS}}})"
 )
-DISK_LIMIT = f"sum(prometheus_tsdb_retention_limit_bytes{{{PROMETHEUS}}})"
+# 0 is no limit.
+DISK_LIMIT = f"sum(prometheus_tsdb_retention_limit_bytes{{{PROMETHEUS}}} > 0)"
 
 # Grafana's units of time turn days into weeks and years; a suffix leaves a number as it is.
 DAY, DAYS = 86400, "suffix:days"
 
 
-def rate(metric, selector):
-    return f"rate({metric}{{{selector}}}[$__rate_interval])"
+def rate(metric, selector, window="$__rate_interval"):
+    return f"rate({metric}{{{selector}}}[{window}])"
+
+
+def ingested(window="$__rate_interval"):
+    return f"sum({rate('prometheus_tsdb_head_samples_appended_total', PROMETHEUS, window)})"
 
 
 # The time sent is 0 until the first send, which is no lag since 1970.
@@ -39,12 +43,17 @@ def lag(alloy):
     )
 
 
-def hops(which=""):
+# Alloy sends a batch that is not full after five seconds. When Prometheus scrapes Alloy between a scrape of the service and
+# that send, it does so each time.
+USUAL = "Up to one scrape's samples wait between a scrape and the next send"
+
+
+def hops(scrapers, which=""):
     return [
         stat(
             "Hops",
-            "Which part is down? The service, the host and your applications are scraped by Alloy, the three servers by "
-            "Prometheus. Without Alloy the former keep their last state for five minutes and then vanish.",
+            f"Which part is down? {scrapers} Without Alloy, what it scrapes keeps its last state for five minutes and then "
+            "vanishes.",
             "none",
             f"min by (job) (up{which})",
             legend="{{job}}",
@@ -62,16 +71,18 @@ def prometheus_stats():
             "Can Grafana ask Prometheus? Its data source is a plugin, without which every panel fails while Grafana calls "
             "itself healthy: `systemctl restart metrics-grafana`, then `journalctl -u metrics-grafana -g plugin`.",
             "none",
-            f'count(grafana_plugin_build_info{{{GRAFANA}, plugin_id="prometheus"}})',
+            # Some versions have the one metric, some the other, some both.
+            f'group({{__name__=~"grafana_plugin_(build|target)_info", {GRAFANA}, plugin_id="prometheus"}})',
             names={1: ("Registered", GREEN)},
             steps=[(None, RED), (1, GREEN)],
             missing="Missing",
         ),
         stat(
             "Samples stored",
-            "How much does Prometheus take in? Samples a second, by remote write and by its own scrapes.",
-            "cps",
-            INGESTED,
+            "How much does Prometheus take in? The mean of five minutes, by remote write and by its own scrapes.",
+            SAMPLES,
+            ingested(NOW),
+            decimals=0,
         ),
     ]
 
@@ -80,8 +91,8 @@ def queue_stats(alloy):
     return [
         stat(
             "Lag",
-            "How late do samples arrive? Seconds between the newest sample that Alloy has scraped and the newest that it has "
-            "sent, for the slowest receiver that has been sent any.",
+            "How late do samples arrive? The time between the newest sample that Alloy has scraped and the newest that it has "
+            f"sent, for the slowest receiver that has been sent any. {USUAL}, so up to 15 s are normal.",
             "s",
             f"max({lag(alloy)})",
             steps=[(None, GREEN), (30, YELLOW), (120, RED)],
@@ -89,16 +100,17 @@ def queue_stats(alloy):
         ),
         stat(
             "Waiting samples",
-            "Does a backlog build up in Alloy? Samples scraped and not yet sent, for the receiver with most.",
+            "Does a backlog build up in Alloy? Samples scraped and not yet sent, for the receiver with most. "
+            f"{USUAL}: some hundred, always the same, are normal.",
             "short",
             f"max(prometheus_remote_storage_samples_pending{{{alloy}}})",
             steps=[(None, GREEN), (10000, YELLOW), (100000, RED)],
         ),
         stat(
             "Lost samples",
-            "Has a receiver refused samples for good? Samples given up in the last minutes.",
+            "Has a receiver refused samples for good? Samples given up in the last five minutes.",
             "short",
-            f"sum(increase(prometheus_remote_storage_samples_failed_total{{{alloy}}}[$__rate_interval]))",
+            f"sum(increase(prometheus_remote_storage_samples_failed_total{{{alloy}}}[{NOW}]))",
             steps=[(None, GREEN), (1, RED)],
             decimals=0,
         ),
@@ -114,6 +126,7 @@ def room_stats():
             "percentunit",
             f"{DISK_USED} / {DISK_LIMIT}",
             steps=[(None, GREEN), (0.8, YELLOW), (0.95, ORANGE)],
+            missing="No limit",
             decimals=1,
         ),
         stat(
@@ -121,7 +134,8 @@ def room_stats():
             "When would RETENTION_SIZE be reached at this rate, at two bytes a sample? Longer than RETENTION_TIME means "
             "that samples go by age, and the size never matters.",
             DAYS,
-            f"clamp_min({DISK_LIMIT} - {DISK_USED}, 0) / (2 * {INGESTED}) / {DAY}",
+            f"clamp_min({DISK_LIMIT} - {DISK_USED}, 0) / (2 * {ingested(NOW)}) / {DAY}",
+            missing="No limit",
             decimals=0,
         ),
     ]
@@ -131,7 +145,7 @@ def alerts():
     return [
         firing_alerts(
             "Firing alerts",
-            "What is wrong right now? What to do stands in each alert's description, at http://127.0.0.1:9090/alerts.",
+            "What is wrong right now? Each alert's description (http://127.0.0.1:9090/alerts) says what to do.",
         ),
     ]
 
@@ -190,7 +204,7 @@ def remote_write(alloy):
             "Scraped and taken",
             "Does each receiver take as much as Alloy scrapes? The lines lie on each other; what is taken is higher while Alloy "
             "catches up.",
-            "cps",
+            SAMPLES,
             {
                 "scraped": f"max({rate('prometheus_remote_write_wal_samples_appended_total', alloy)})",
                 "taken by {{remote_name}}": taken(alloy),
@@ -199,8 +213,8 @@ def remote_write(alloy):
         ),
         graph(
             "Lag",
-            "How late do samples arrive? It grows while a receiver is away and falls once it is back. There is none before the "
-            "first sample has been sent.",
+            "How late do samples arrive? It grows while a receiver is down and falls once it is back; up to 15 s are normal. "
+            "There is none before the first sample has been sent.",
             "s",
             {"{{remote_name}}": lag(alloy)},
             limits=[(120, RED)],
@@ -208,7 +222,7 @@ def remote_write(alloy):
         ),
         graph(
             "Waiting samples",
-            "Does a backlog build up? Some hundred for a moment after each scrape are usual.",
+            f"Does a backlog build up? {USUAL}: some hundred are normal, also as a level line.",
             "short",
             {"{{remote_name}}": f"prometheus_remote_storage_samples_pending{{{alloy}}}"},
             width=8,
@@ -216,7 +230,7 @@ def remote_write(alloy):
         graph(
             "Repeated and lost",
             "Does a receiver refuse samples? Repeated ones arrive later; lost ones never do.",
-            "cps",
+            SAMPLES,
             {
                 "repeated to {{remote_name}}": rate("prometheus_remote_storage_samples_retried_total", alloy),
                 "lost for {{remote_name}}": rate("prometheus_remote_storage_samples_failed_total", alloy),
@@ -253,9 +267,9 @@ def prometheus():
             "Samples stored",
             "How much is stored, and is anything refused? Late ones are an outage's backlog; refused ones were too old or "
             "out of bounds.",
-            "cps",
+            SAMPLES,
             {
-                "stored": INGESTED,
+                "stored": ingested(),
                 "stored late": f"sum({rate('prometheus_tsdb_head_out_of_order_samples_appended_total', PROMETHEUS)})",
                 "refused": f"sum({rate('prometheus_tsdb_too_old_samples_total', PROMETHEUS)})"
                 f" + sum({rate('prometheus_tsdb_out_of_bound_samples_total', PROMETHEUS)})",
@@ -267,7 +281,7 @@ def prometheus():
             "Series",
             "Does the number of series stay level? Steps come from new targets, a slope from labels that keep changing. Memory "
             "grows with them, about 4 KB each.",
-            "short",
+            SERIES,
             {"in memory": f"prometheus_tsdb_head_series{{{PROMETHEUS}}}"},
             width=8,
         ),
@@ -296,7 +310,7 @@ def prometheus():
             {
                 # Without a sample yet, the lowest time is the highest number there is.
                 "oldest sample": f"(time() - (prometheus_tsdb_lowest_timestamp_seconds{{{PROMETHEUS}}} < time())) / {DAY}",
-                "limit": f"prometheus_tsdb_retention_limit_seconds{{{PROMETHEUS}}} / {DAY}",
+                "limit": f"(prometheus_tsdb_retention_limit_seconds{{{PROMETHEUS}}} > 0) / {DAY}",
             },
             colors={"^limit$": RED},
             decimals=0,
@@ -323,7 +337,7 @@ def prometheus():
         graph(
             "Queries",
             "How much is asked of Prometheus? Dashboards and rules together.",
-            "reqps",
+            QUERIES,
             {"queries": rate("prometheus_engine_query_duration_seconds_count", f'{PROMETHEUS}, slice="inner_eval"')},
             width=8,
         ),
@@ -357,21 +371,22 @@ def grafana():
     ]
 
 
-def servers(which):
+def servers(who, which, width):
     return [
         graph(
             "Memory",
-            "Which server needs the memory? Resident sets.",
+            f"{who} the memory? Resident sets, with programs mapped from disk. The kernel limits the memory of a unit's control "
+            "group instead, which no metric here shows: `systemctl status 'metrics-*'` on the host.",
             "bytes",
             {"{{job}}": f"process_resident_memory_bytes{{{which}}}"},
-            width=8,
+            width=width,
         ),
         graph(
             "CPU",
-            "Which server needs the CPU? 100 % is one core.",
+            f"{who} the CPU? 100% is one core.",
             "percentunit",
             {"{{job}}": rate("process_cpu_seconds_total", which)},
-            width=8,
+            width=width,
         ),
     ]
 
@@ -398,7 +413,7 @@ def board(variables, servers_of, *panels):
 DASHBOARD = board(
     [],
     SERVERS,
-    hops(),
+    hops("Alloy scrapes the service, the host and your applications, Prometheus the three servers."),
     prometheus_stats(),
     queue_stats(ALLOY),
     room_stats(),
@@ -407,17 +422,17 @@ DASHBOARD = board(
     remote_write(ALLOY),
     prometheus(),
     grafana(),
-    servers(SERVERS),
+    servers("Which server needs", SERVERS, 8),
 )
 
 CENTRAL = board(
     [instances('up{job="metrics_service"}')],
     ALLOY_OF_HOST,
-    hops(f"{{{OF_HOST}}}"),
+    hops("Alloy scrapes all of a host, itself included.", f"{{{OF_HOST}}}"),
     queue_stats(ALLOY_OF_HOST),
     alerts(),
     scrapes(f"{{{OF_HOST}}}"),
     remote_write(ALLOY_OF_HOST),
     [row("Alloy: the server")],
-    servers(ALLOY_OF_HOST),
+    servers("Does Alloy need", ALLOY_OF_HOST, 12),
 )

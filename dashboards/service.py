@@ -1,18 +1,18 @@
 """The home page: is the service up, how much does it do, how bad, how slow, and what does it use?"""
 
-from grafana import BLUE, GREEN, ORANGE, RED, YELLOW
+from grafana import BLUE, CUTS, GREEN, NOW, ORANGE, RED, YELLOW
 from grafana import annotation, dashboard, firing_alerts, graph, heatmap, instances, row, stat
 
 OURS = 'job="metrics_service", instance="$instance"'
 # Alloy's own scrapes would drown the numbers of a quiet service.
 CALLS = f'{OURS}, endpoint!="/metrics"'
 
-RATE = f"sum(rate(http_requests_total{{{CALLS}}}[$__rate_interval]))"
-ERRORS = f'sum(rate(http_requests_total{{{CALLS}, status=~"5.."}}[$__rate_interval]))'
+RATE = f"sum(rate(http_requests_total{{{CALLS}}}[{NOW}]))"
+ERRORS = f'sum(rate(http_requests_total{{{CALLS}, status=~"5.."}}[{NOW}]))'
 
 
-def quantile(q, selector, by=""):
-    buckets = f"rate(http_request_duration_seconds_bucket{{{selector}}}[$__rate_interval])"
+def quantile(q, selector, by="", window="$__rate_interval"):
+    buckets = f"rate(http_request_duration_seconds_bucket{{{selector}}}[{window}])"
     return f"histogram_quantile({q}, sum by (le{by}) ({buckets}))"
 
 
@@ -46,14 +46,14 @@ DASHBOARD = dashboard(
         ),
         stat(
             "Requests",
-            "How much is asked of it? Requests a second, Alloy's scrapes of /metrics not counted.",
+            "How much is asked of it? Requests per second over five minutes, without Alloy's scrapes of /metrics.",
             "reqps",
             RATE,
             width=5,
         ),
         stat(
             "Error ratio",
-            "How bad is it? The share of requests answered with a 5xx status; 0 while there are no requests.",
+            "How bad is it? The share of five minutes' requests that were answered with a 5xx status; 0 without requests.",
             "percentunit",
             f"{ERRORS} / ({RATE} > 0) or {RATE}",
             steps=[(None, GREEN), (0.01, YELLOW), (0.05, RED)],
@@ -62,10 +62,10 @@ DASHBOARD = dashboard(
         ),
         stat(
             "Latency, p95",
-            "How slow is it? 95 of 100 requests took at most this long, without the scrapes of /metrics; "
-            "0 while there are no requests. /simulate-load takes up to half a second on purpose, or as long as it was asked to.",
+            "How slow is it? 95 of 100 requests of five minutes took at most this long, without the scrapes of /metrics; "
+            "0 without requests. /simulate-load takes up to half a second on purpose, or as long as it was asked to.",
             "s",
-            f"({quantile(0.95, CALLS)} >= 0) or {RATE}",
+            f"({quantile(0.95, CALLS, window=NOW)} >= 0) or {RATE}",
             steps=[(None, GREEN), (1, YELLOW), (2.5, RED)],
             width=5,
         ),
@@ -92,8 +92,7 @@ DASHBOARD = dashboard(
         ),
         firing_alerts(
             "Firing alerts",
-            "What is wrong anywhere in the stack right now? What to do stands in each alert's description, "
-            "at http://127.0.0.1:9090/alerts.",
+            "What is wrong right now? Each alert's description (http://127.0.0.1:9090/alerts) says what to do.",
         ),
         row("Requests"),
         graph(
@@ -140,7 +139,6 @@ DASHBOARD = dashboard(
                 "{{endpoint}} {{status}}": "sum by (endpoint, status) "
                 f'(rate(http_requests_total{{{OURS}, status=~"5.."}}[$__rate_interval]))'
             },
-            width=8,
         ),
         graph(
             "Refused requests",
@@ -150,23 +148,20 @@ DASHBOARD = dashboard(
                 "{{endpoint}} {{status}}": "sum by (endpoint, status) "
                 f'(rate(http_requests_total{{{OURS}, status=~"4.."}}[$__rate_interval]))'
             },
-            width=8,
         ),
         graph(
             "Active connections",
             "Do requests pile up? In flight at each scrape; a line that never comes down is a leak.",
             "short",
             {"{{instance}}": f"active_connections{{{OURS}}}"},
-            width=8,
         ),
         graph(
             "Connections cut",
             "Do clients misbehave? Connections a minute that the service ended: their clients sent more than 16 requests ahead, "
             "did not read their answers, or declared a body of more than 16 MB.",
             # A cut is rare enough that a rate in seconds is all zeros, and an increase would mean something else at each zoom.
-            "cpm",
+            CUTS,
             {"{{instance}}": f"60 * rate(metrics_service_connections_cut_total{{{OURS}}}[$__rate_interval])"},
-            width=8,
         ),
         row("Process"),
         graph(
@@ -180,7 +175,8 @@ DASHBOARD = dashboard(
         ),
         graph(
             "Memory",
-            "How much memory does it hold (resident set)? It should level off, not climb.",
+            "How much memory does it hold (resident set)? It should level off, not climb. The kernel limits the memory of the "
+            "unit's control group instead, which no metric here shows: `systemctl status metrics-service`.",
             "bytes",
             {"{{instance}}": f"process_resident_memory_bytes{{{OURS}}}"},
         ),

@@ -242,6 +242,9 @@ def dashboards_are_sound():
             if taken & cells or place["x"] + place["w"] > 24:
                 yield f"{name}: {panel['title']} overlaps another panel or the edge"
             taken |= cells
+        for panel in panels:
+            if sum(y == panel["gridPos"]["y"] for _, y in taken) != 24:
+                yield f"{name}: the line of {panel['title']} is not full"
 
 
 def each_place_has_its_own():
@@ -314,7 +317,7 @@ DRAWN = {
         prometheus_tsdb_wal_storage_size_bytes prometheus_tsdb_storage_blocks_bytes prometheus_tsdb_retention_limit_bytes
         prometheus_tsdb_retention_limit_seconds clamp_min
         prometheus_engine_query_duration_seconds prometheus_engine_query_duration_seconds_count
-        grafana_plugin_build_info grafana_http_request_duration_seconds_count""",
+        plugin_id grafana_http_request_duration_seconds_count""",
     "host": """
         node_cpu_seconds_total node_load5 node_memory_MemAvailable_bytes
         node_pressure_cpu_waiting_seconds_total node_pressure_io_waiting_seconds_total
@@ -358,13 +361,6 @@ def metrics_have_an_example():
             yield f"docs/metrics.md has no example query for {metric}"
 
 
-def pictures_have_their_places():
-    for name in (name for name, _ in dashboards() if "/" not in name):
-        for page in ("README.md", "docs/images/README.md"):
-            if f"{name}.png" not in (ROOT / page).read_text():
-                yield f"{page} has no place for {name}.png"
-
-
 def panels_explain_themselves():
     for name, panel in panels():
         where = f"{name}: {panel['title']}"
@@ -374,21 +370,79 @@ def panels_explain_themselves():
             yield f"{where}: no description that names the question which the panel answers"
         if not panel["targets"]:
             yield f"{where}: no query"
+        # What Grafana's own units of a rate look like says nothing: c/s, p/s, c/m.
+        if panel["fieldConfig"]["defaults"]["unit"] in "cps cpm ops opm pps rps rpm wps wpm mps mpm iops".split():
+            yield f"{where}: its unit is an abbreviation"
+
+
+def central_pages_speak_of_many_hosts():
+    for name, board in dashboards():
+        for _, text in walk(board, "description") if name.startswith("central/") else ():
+            if re.search(r"the stack|three servers|127\.0\.0\.1:(9090|3001)", text):
+                yield f"{name}: speaks of a host that has everything: {text}"
+
+
+def tiles_say_how_it_is_now():
+    """Over a range, a tile would show the last value of a host that is silent as the present one. A table has one point of time
+    as well."""
+    for name, panel in panels():
+        for target in panel["targets"]:
+            instant = panel["type"] in ("stat", "table")
+            if (target.get("instant", False), target["range"]) != (instant, not instant):
+                yield f"{name}: {panel['title']} is {'no' if instant else 'an'} instant query"
+
+
+def timelines_say_that_nothing_arrived():
+    """Without any series Grafana says "Data does not have a time field"."""
+    for name, panel in panels():
+        for target in panel["targets"] if panel["type"] == "state-timeline" else ():
+            nothing = re.search(r' or on \(\) label_replace\(vector\(-1\), "(\w+)", "none", "", ""\)$', target["expr"])
+            if not nothing or f"{{{{{nothing[1]}}}}}" not in target["legendFormat"]:
+                yield f"{name}: {panel['title']} may have no series, or one without a name"
+
+
+def a_silent_host_stays_chosen():
+    """As long as Fleet has it, which leads to it."""
+    for name, board in dashboards():
+        for variable in board["templating"]["list"]:
+            definition = variable.get("definition", "")
+            of = r'up\{job="\w+"\}'
+            kept = rf"query_result\(group by \(instance\) \(max_over_time\(({of})\[1d:15m\]\)\) or group by \(instance\) \(\1\)\)"
+            known = rf"label_values\({of}, instance\)"
+            if variable["name"] == "instance" and not re.fullmatch(kept if "/" in name else known, definition):
+                yield f"{name}: its hosts are {definition}"
+
+
+def empty_cells_have_no_colour():
+    for name, panel in panels():
+        if panel["type"] == "table":
+            for path, mappings in walk(panel["fieldConfig"], "mappings"):
+                yield from without_empty_cell(f"{name}: {path}", mappings)
+            for override in panel["fieldConfig"]["overrides"]:
+                for item in override["properties"]:
+                    if item["id"] == "mappings":
+                        yield from without_empty_cell(f"{name}: {override['matcher']['options']}", item["value"])
+
+
+def without_empty_cell(where, mappings):
+    empty = [one["options"] for one in mappings if one["type"] == "special"]
+    if [(one["match"], one["result"]["color"]) for one in empty] != [("null+nan", "transparent")]:
+        yield f"{where}: an empty cell has a colour"
 
 
 def queries_fit_any_time_range():
     """A window is as wide as the time between two points at least, or else something may happen that no point shows. One of a
-    fixed width is fine where every one between two points counts: `avg_over_time(rate(…[5m])[$__rate_interval:])`."""
+    fixed width is fine where every one between two points counts: `avg_over_time(rate(…[5m])[$__rate_interval:])`. What says
+    how it is now has one point, and the same window in each time range."""
     for name, panel in panels():
         for target in panel["targets"]:
             where, expr = f"{name}: {panel['title']}", target["expr"]
             rates = r"\b(i?rate|increase)\([^\[\]]*\[([^\]]*)\](\)\[\$__rate_interval:\])?"
             for function, window, around in re.findall(rates, re.sub('"[^"]*"', '""', expr)):
-                # A table has one point, of now.
-                if panel["type"] == "table" and window == "5m":
-                    continue
-                if window != "$__rate_interval" and not around:
-                    yield f"{where}: {function} over {window} instead of $__rate_interval"
+                wanted = "5m" if panel["type"] in ("table", "stat") else "$__rate_interval"
+                # A subquery needs a resolution.
+                if window.removesuffix(":15s") != wanted and not around:
+                    yield f"{where}: {function} over {window} instead of {wanted}"
                 if 'process_cpu_seconds_total{job="metrics_service"' in expr and not around:
                     yield f"{where}: the service counts whole seconds, which within a minute are steps of 2 %"
             for variable in set(re.findall(r"\$\{?([a-zA-Z_]\w*)", expr)) - {"__rate_interval", "__range"}:
@@ -421,10 +475,10 @@ def colours_say_what_they_should():
             steps = [(step["value"], step["color"]) for step in defaults["thresholds"]["steps"]]
             names = {value: state["color"] for mapping in defaults["mappings"] for value, state in mapping["options"].items()}
             # From the worst state on.
-            colours = ["red", "orange", "green"] if panel["title"] == "Receivers" else ["red", "green"]
-            if defaults["color"]["mode"] != "thresholds" or steps != list(zip([None, 1, 2], colours)):
+            colours = ["#808080", *(["red", "orange", "green"] if panel["title"] == "Receivers" else ["red", "green"])]
+            if defaults["color"]["mode"] != "thresholds" or steps != list(zip([None, 0, 1, 2], colours)):
                 yield f"{where}: its thresholds don't make down red and up green"
-            if names != dict(zip("012", colours)) or options["mergeValues"]:
+            if names != dict(zip(["-1", "0", "1", "2"], colours)) or options["mergeValues"]:
                 yield f"{where}: a state has another colour than its threshold, or loses its name"
         if panel["type"] == "heatmap":
             color = options["color"]
@@ -656,8 +710,12 @@ CHECKS = {
         rows_lead_to_their_hosts,
         dashboards_answer_what_they_are_for,
         metrics_have_an_example,
-        pictures_have_their_places,
         panels_explain_themselves,
+        central_pages_speak_of_many_hosts,
+        tiles_say_how_it_is_now,
+        timelines_say_that_nothing_arrived,
+        a_silent_host_stays_chosen,
+        empty_cells_have_no_colour,
         queries_fit_any_time_range,
         a_time_not_set_is_no_lag,
         colours_say_what_they_should,

@@ -124,20 +124,22 @@ dead_grafana_is_shown() {
   eventually 60 query_is 'count(ALERTS{alertname="GrafanaDown"}) or vector(0)' 0
 }
 
-# A file that Alloy has been told to watch vanishes.
+# A file that Alloy has been told to watch vanishes, and one of targets is no list.
 ill_component_is_shown() {
   vm touch /etc/watched
+  vm sh -c 'echo "targets: [127.0.0.1:1]" >/etc/metrics-stack/targets.d/no-list.yml'
   vm sh -c 'printf "local.file \"watched\" {\n\tfilename = \"/etc/watched\"\n}\n" >/etc/metrics-stack/alloy/watched.alloy'
   vm systemctl reload metrics-alloy
   eventually 30 has_component local.file.watched
   vm rm /etc/watched
   eventually 90 query_is 'sum(alloy_component_controller_running_components{health_type="unhealthy"})' 1
-  # It fires after five minutes; here it is enough that it is about to.
+  # These alerts fire after five minutes and seven; here it is enough that they are about to.
   eventually 60 query_is 'count(ALERTS{alertname="AlloyComponentUnhealthy"})' 1
   contains "$(vm curl --silent http://127.0.0.1:12345/-/healthy)" "unhealthy components: local.file"
   keep verify verify || :
   contains "$(<"$NOTES/verify")" "these are not: local.file.watched"
-  vm rm /etc/metrics-stack/alloy/watched.alloy
+  eventually 60 query_is 'count(ALERTS{alertname="AlloyTargetFileUnreadable"})' 1
+  vm rm /etc/metrics-stack/alloy/watched.alloy /etc/metrics-stack/targets.d/no-list.yml
   vm systemctl reload metrics-alloy
   eventually 60 query_is 'count(ALERTS{alertname="AlloyComponentUnhealthy"}) or vector(0)' 0
 }
