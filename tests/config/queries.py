@@ -103,7 +103,9 @@ def dashboard_queries(ask, folder, faults):
             raise SystemExit(f"{board['title']} has no host to choose")
         asked = [(item["name"], item["expr"]) for item in board["annotations"]["list"]]
         for panel in board["panels"]:
-            asked += [(panel["title"], target["expr"]) for target in panel.get("targets", [])]
+            # Without the bar that a timeline has instead of no series.
+            for target in panel.get("targets", []):
+                asked.append((panel["title"], target["expr"].split(" or on () label_replace(vector(-1)")[0]))
         for host in hosts:
             values["instance"] = host
             for title, expr in asked:
