@@ -1,5 +1,5 @@
 # Commands of docs/ that a scenario runs only once, and on one make of coreutils.
-# shellcheck shell=bash disable=SC2034,SC2154  # used by harness.sh; set there
+# shellcheck shell=bash disable=SC2034,SC2154,SC2317  # harness.sh sets and calls these
 
 # The file may be there from an earlier run, and may have been readable by everyone.
 test_a_password_is_written_for_root_alone() {
