@@ -84,7 +84,7 @@ scripts() {
   # It also finds an unquoted key of an associative array, [a-b], which an editor that formats on save turns into [a - b].
   git ls-files -z '*.sh' .ci/run | xargs -0 shfmt -d -i 2
   # What has no first line of its own is read where it is sourced.
-  mapfile -t programs < <(git ls-files -z 'tests/*.sh' 'bench/*.sh' .ci/run | xargs -0 grep --files-with-matches '^#!')
+  mapfile -t programs < <(git ls-files -z 'tests/*.sh' .ci/run | xargs -0 grep --files-with-matches '^#!')
   shellcheck --external-sources --check-sourced "${programs[@]}"
   shellcheck --external-sources ./*.sh
   shellcheck lib/*.sh

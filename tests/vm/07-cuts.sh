@@ -54,6 +54,8 @@ at_commands() {
 # Ctrl-C, and a terminal that is closed: the way back is taken at once.
 signal_goes_back() {
   converges this
+  # Ignored from the start, as below nohup.
+  trap '' "$1"
   cut_off "    alloy" "$1" "${INSTALL_NEXT[@]}"
   cat "$NOTES/cut"
   contains "$(<"$NOTES/cut")" "everything is back as it was"

@@ -5,8 +5,8 @@
 
 shows_the_stack_and_leaves_nothing() {
   local try port folder network
-  # Without --default-signal a job of a script could not be ended by Ctrl-C.
-  env --default-signal=INT unshare --net sh -c 'ip link set lo up && exec "$@"' sh "$VM_DIR/try.sh" >"$NOTES/try" 2>&1 &
+  # Without --default-signal, a job of a script ignores Ctrl-C.
+  env --default-signal unshare --net sh -c 'ip link set lo up && exec "$@"' sh "$VM_DIR/try.sh" >"$NOTES/try" 2>&1 &
   try=$!
   eventually 180 is_shown_or_over "$try"
   cat "$NOTES/try"

@@ -1,11 +1,11 @@
 # Runs that are cut off, and what the next one has to make of it; `converges` needs lib/releases.sh.
 # shellcheck shell=bash
 
-# begin COMMAND...: in a session of its own, as on a terminal; JOB is this host's process for it. Jobs of scripts would ignore Ctrl-C.
+# begin COMMAND...: in a session of its own, as on a terminal; JOB is this host's process for it.
 begin() {
   # Not by the job, before which somebody might look.
   : >"$NOTES/cut"
-  vm env --default-signal=INT setsid "$@" >>"$NOTES/cut" 2>&1 &
+  vm setsid "$@" >>"$NOTES/cut" 2>&1 &
   JOB=$!
 }
 child_of() { tr -d ' ' <"/proc/$1/task/$1/children" 2>/dev/null; }

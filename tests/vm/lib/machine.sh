@@ -44,10 +44,12 @@ give_network() {
   vm sh -c 'echo nameserver 10.0.2.3 >/etc/resolv.conf'
 }
 
-# vm COMMAND...: in the container, as root, with nothing of this host's environment.
+# vm COMMAND...: in the container, as root, with nothing of this host's environment, and with the default action for every
+# signal: a background job of a script starts with SIGINT ignored and every process below nohup with SIGHUP ignored, and a shell
+# can't trap a signal that was ignored when it started.
 vm() {
   nsenter --target "$(leader)" --mount --uts --ipc --net --pid --cgroup \
-    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb "$@"
+    env --default-signal --ignore-environment PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb "$@"
 }
 
 # on_network COMMAND...: a program of this host on the container's network.

@@ -1,4 +1,4 @@
-module metrics-service-go
+module bench
 
 go 1.24
 

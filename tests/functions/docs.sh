@@ -1,0 +1,16 @@
+# Commands of docs/ that a scenario runs only once, and on one make of coreutils.
+# shellcheck shell=bash disable=SC2034,SC2154,SC2317  # harness.sh sets and calls these
+
+# The file may be there from an earlier run, and may have been readable by everyone.
+test_a_password_is_written_for_root_alone() {
+  local command mode
+  command=$(grep --fixed-strings '/etc/central-password' "$ROOT/docs/operations.md" | grep "^echo .* sudo ")
+  command=${command//\/etc\//$SCRATCH/}
+  sudo() { "$@"; }
+  umask 022
+  for mode in absent 600 644; do
+    [[ $mode == absent ]] || chmod "$mode" "$SCRATCH/central-password"
+    eval "$command"
+    equal "the file over one of mode $mode" "$(stat --format %a "$SCRATCH/central-password") $(<"$SCRATCH/central-password")" "600 the password"
+  done
+}
