@@ -41,13 +41,16 @@ targets_without_up() {
 # named, the rest of the line goes. Paths of files with secrets stay, and so do names and sums without capital letters.
 without_secrets() {
   local name='passw(or)?d|passwd|passphrase|pass|passcode|otp|pwd|secret|token|jwt|credential|authorization|x-auth|cookie|session|signature|basic_auth|bearer'
-  name+='|(api|access|account|auth|private|signing|encryption|master|license|sas)[_-]?key'
+  name+='|(api|access|account|auth|private|signing|encryption|master|license|sas)[_-]?key|[a-z0-9]_key'
+  # shellcheck disable=SC2016  # expressions of sed
   sed -E '
-    # Private keys, up to their end or the next section.
+    # Private keys: in one line, or up to their end or the next section.
+    s/-----BEGIN[A-Z0-9 ]* PRIVATE KEY.*-----END[A-Z0-9 -]*/…/g
     /-----BEGIN[A-Z0-9 ]* PRIVATE KEY/,/-----END|^== /{ /^== /!{ /-----BEGIN/!s/.*/…/; s/-----BEGIN.*/…/ } }
     # User and password of a URL: a password may contain / and @.
     s#(://)[^[:space:]]*@#\1…@#g
     s#(^|[[:space:]"=(])[^[:space:]/:"=(]+:[^[:space:]]+@([[:alnum:]])#\1…@\2#g
+    s/((^|[^[:alnum:]])(user|login)(name)?["'\'']?[[:blank:]]*[=:][[:blank:]]*["'\'']?[^[:space:]:"]+:)[^[:space:]"'\'']+/\1…/Ig
     # A byte that no text has keeps the names of files from the rule below.
     s/[_-](file|path|dir)\b/\x01&/Ig
     s/((^|[^[:alnum:]])--?[a-z-]*('"$name"')[a-z-]*)[[:blank:]]+[^-[:space:]].*/\1 …/I
@@ -61,8 +64,11 @@ without_secrets() {
     s/\b(Token[[:blank:]]+)[A-Za-z0-9._~+/=-]{16,}/\1…/Ig
     s/\b(identified by|sshpass -p|login [^ ]+ password)[[:blank:]]+[^[:blank:]]+/\1 …/Ig
     # Tokens that their first letters tell, and hooks whose path is the secret.
-    s/\b(gh[opusr]_|github_pat_|gl(c|sa|pat|ft|rt)[_-]|eyJ|xox[a-z]-|xapp-|sk-|sk_|rk_|pk_|hvs\.|hvb\.|npm_|hf_|dop_v1_|AIza|ya29\.|AKIA|ASIA|SG\.)[A-Za-z0-9._~+/=-]{6,}/…/g
+    s/\b(gh[opusr]_|github_pat_|gl(c|sa|pat|ft|rt)[_-]|eyJ|xox[a-z]-|xapp-|hv[sb]\.|dop_v1_|AIza|ya29\.|AKIA|ASIA)[A-Za-z0-9._~+/=-]+/…/g
+    s/\b(sk|rk|pk|hf|npm|SG)([-_.])[A-Za-z0-9._-]{20,}/…/g
     s#(hooks\.slack\.com/[a-z]+/|/api/webhooks/|api\.telegram\.org/bot|/webhook/)[^[:space:]"]+#\1…#g
+    # Hashes of passwords, as a file of logins has them.
+    s/\$(2[abxy]|apr1|[156y]|argon2[a-z]*)\$[^[:space:]"]+/…/g
     # Long words of capital and small letters and digits.
     s#\b([A-Za-z0-9_-]{32,}|[A-Za-z0-9+/]{40,})={0,2}#\x01&\x02#g
     s/\x01([^A-Z\x02]*)\x02/\1/g

@@ -37,7 +37,7 @@ verify_all() {
   if [[ -z $1 ]]; then
     [[ -z ${ANSWERS[12345]-} ]] || row "Alloy's components are healthy" 15 "$(look_into metrics-alloy.service); http://127.0.0.1:12345/ shows each" alloy_is_healthy
     [[ -z ${ANSWERS[12345]-} || -z $(target_files) ]] ||
-      row "Alloy reads each file in $ETC/targets.d" 10 "correct it; after a chmod alone Alloy looks again within five minutes; README, \"Your own application\", shows the form" targets_are_read
+      row "Alloy reads each file in $ETC/targets.d" 5 "correct it; after a chmod alone Alloy looks again within five minutes; README, \"Your own application\", shows the form" targets_are_read
     if [[ -n ${ANSWERS[9090]-} ]]; then verify_jobs; elif in_role prometheus; then skip "samples" "Prometheus does not answer"; fi
     [[ -z ${ANSWERS[8000]-} || -z ${ANSWERS[12345]-} ]] || verify_proof
     [[ -z ${ANSWERS[3001]-} ]] || verify_grafana "$2" "$3"

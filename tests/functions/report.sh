@@ -49,14 +49,17 @@ curl -u me:hunter2 http://h/~hunter2~curl -u
 tool --user me:hunter2~hunter2~tool --user
 tool --api-token abc --verbose~abc~--api-token
 tool --password hunter2~hunter2~--password
-is glc_eyJvIjoiMTIz valid~glc_~valid
+is glc_abc valid~glc_~valid
+user = "me:hunter2"~hunter2~user
+me:$2y$10$abcdefghijkl.mnop~abcdef~me:
+STRIPE_KEY=abc~abc~STRIPE_KEY
 is glsa_abcdefghijkl_12345678 valid~glsa_~valid
 is eyJhbGciOiJIUzI1NiJ9.e30.abc-_ valid~e30~valid
 is ghp_abcdefghij valid~ghp_~valid
 is github_pat_11ABC_defghij valid~11ABC~valid
 is glpat-abcdefghij valid~abcdefghij~valid
 is xoxb-123-456-abc valid~xoxb~valid
-is sk-abcdefghij valid~sk-abc~valid
+is sk-abcdefghij0123456789 valid~sk-abc~valid
 https://hooks.slack.com/services/T0/B0/abc~T0/B0~hooks.slack.com
 signs with 8xLOfP0Wnq3v2Hq9bqz0Jb4mQxT1aYcK here~8xLOf~here
 signs with wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY now~K7MDENG~now
@@ -81,6 +84,9 @@ test_blocks_are_masked() {
   contains "$seen" before
   contains "$seen" between
   contains "$seen" $'\n== verify\nafter'
+  seen=$(printf '%s\n' '"-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n" in a line' 'after' | without_secrets)
+  lacks "$seen" MIIE
+  contains "$seen" $'in a line\nafter'
 }
 
 test_the_rest_stays_readable() {

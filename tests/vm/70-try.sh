@@ -8,6 +8,7 @@ shows_the_stack_and_leaves_nothing() {
   local try port folder network
   { cat "$ROOT/lib/verify.sh" && echo 'verify_proof() { row "a row that fails" 0 "none" false; }'; } >"$NOTES/verify.sh"
   # Without --default-signal a job of a script could not be ended by Ctrl-C.
+  # shellcheck disable=SC2016  # for the shell in there
   env --default-signal=INT unshare --net --mount sh -c 'ip link set lo up && mount --bind "$1" "$2" && shift 2 && exec "$@"' sh \
     "$NOTES/verify.sh" "$ROOT/lib/verify.sh" "$VM_DIR/try.sh" >"$NOTES/try" 2>&1 &
   try=$!
