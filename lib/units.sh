@@ -82,7 +82,7 @@ start_part() {
 
 wait_until_ready() {
   local url=${READINESS[$1]-} restarts
-  until [[ -z $url ]] || local_get "$url" >/dev/null 2>&1; do
+  until [[ -z $url ]] || get "$url" >/dev/null 2>&1; do
     restarts=$(systemctl show --property NRestarts --value "$1")
     ((restarts < 3 && $(date +%s) - STARTED_AT < READY_TIMEOUT)) || unit_failed "$1"
     sleep 0.2

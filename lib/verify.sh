@@ -36,6 +36,8 @@ verify_all() {
   ! in_role grafana || endpoint "Grafana" metrics-grafana.service 3001 /api/health
   if [[ -z $1 ]]; then
     [[ -z ${ANSWERS[12345]-} ]] || row "Alloy's components are healthy" 15 "$(look_into metrics-alloy.service); http://127.0.0.1:12345/ shows each" alloy_is_healthy
+    [[ -z ${ANSWERS[12345]-} || -z $(target_files) ]] ||
+      row "Alloy reads each file in $ETC/targets.d" 5 "correct it; after a chmod alone Alloy looks again within five minutes; README, \"Your own application\", shows the form" targets_are_read
     if [[ -n ${ANSWERS[9090]-} ]]; then verify_jobs; elif in_role prometheus; then skip "samples" "Prometheus does not answer"; fi
     [[ -z ${ANSWERS[8000]-} || -z ${ANSWERS[12345]-} ]] || verify_proof
     [[ -z ${ANSWERS[3001]-} ]] || verify_grafana "$2" "$3"
@@ -65,7 +67,7 @@ endpoint() {
 # answers PORT PATH...
 answers() {
   local path
-  for path in "${@:2}"; do local_get "$1$path" >/dev/null || { echo "at $path" && return 1; }; done
+  for path in "${@:2}"; do get "$1$path" >/dev/null || { echo "at $path" && return 1; }; done
 }
 
 alloy_is_healthy() {
@@ -75,6 +77,45 @@ alloy_is_healthy() {
     awk -F'"' '/localID/ { id = $4 } /health/ && $6 != "healthy" { print id }' | paste -sd' ')" && return 1
 }
 
+# target_files: those that are meant to list applications.
+target_files() { find -L "$ETC/targets.d" -mindepth 1 -maxdepth 1 ! -name '.*' ! -name '*.disabled' 2>/dev/null | sort; }
+
+# targets_are_read: Alloy counts as read what it has parsed, with the time of the change that it has parsed.
+targets_are_read() {
+  local file why unread='' read
+  read=$(local_get 12345/metrics 2>/dev/null | grep '^prometheus_sd_file_mtime_seconds{') || :
+  while IFS= read -r file; do
+    why=''
+    if [[ $file != *.@(yml|yaml|json) ]]; then
+      why="the name ends in none of .yml, .yaml, .json (or .disabled)"
+    elif [[ ! -e $file ]]; then
+      why="a symlink that leads nowhere"
+    elif [[ ! -f $file ]]; then
+      why="not a file"
+    elif ! alloy_may_read "$file"; then
+      why="Alloy may not read it: sudo chmod o+r $(printf %q "$file")"
+    elif ! was_read "$file" <<<"$read"; then
+      why="Alloy finds no list of targets in it: journalctl -u metrics-alloy.service -g $(printf %q "${file##*/}")"
+    fi
+    [[ -z $why ]] || unread+="${unread:+; }${file##*/}: $why"
+  done < <(target_files)
+  [[ -z $unread ]] || { echo "$unread" && return 1; }
+}
+# was_read FILE: by the metric that Alloy has of each file, from standard input.
+was_read() {
+  local name=${1//\\/\\\\}
+  NAME=${name//\"/\\\"} awk -v time="$(stat --dereference --format %Y "$1")" '
+    index($0, "filename=\"" ENVIRON["NAME"] "\"}") && $NF + 0 == time { found = 1 } END { exit !found }'
+}
+# alloy_may_read FILE: as anyone, or by a group of the unit.
+alloy_may_read() {
+  local mode group pid
+  read -r mode group < <(stat --dereference --format '%A %g' "$1")
+  [[ ${mode:7:1} == r ]] && return
+  pid=$(systemctl show --property MainPID --value metrics-alloy.service)
+  [[ ${mode:4:1} == r ]] && grep --quiet --extended-regexp "^(Gid|Groups):.*\b$group\b" "/proc/$pid/status"
+}
+
 # prom QUERY: the value of the first series of an instant query, or nothing.
 prom() {
   local_get 9090/api/v1/query --get --data-urlencode "query=$1" 2>/dev/null | value
@@ -82,8 +123,15 @@ prom() {
 value() { sed -n 's/.*"value":\[[0-9.]*,"\([^"]*\)"\].*/\1/p'; }
 
 verify_jobs() {
-  local job
-  for job in prometheus alloy grafana; do job_is_up "$job" "http://127.0.0.1:9090/targets tells why" "metrics-$job.service"; done
+  local job path
+  for job in prometheus alloy grafana; do
+    if [[ $job != grafana ]] || grafana_is_scraped >/dev/null; then
+      job_is_up "$job" "http://127.0.0.1:9090/targets tells why" "metrics-$job.service"
+    else
+      read -r _ path < <(grafana_public) || :
+      row "up{job=\"grafana\"} is 1 in Prometheus" 0 "add metrics_path: $path/metrics to job grafana in $ETC/prometheus/prometheus.yml, then: sudo systemctl reload metrics-prometheus.service" grafana_is_scraped
+    fi
+  done
   job_is_up metrics_service "$(look_into metrics-alloy.service): does it scrape, does it write?" metrics-service.service metrics-alloy.service
 }
 
@@ -152,6 +200,7 @@ verify_grafana() {
   local status start log
   log=$(look_into metrics-grafana.service)
   row "Grafana's Prometheus plugin is registered" 20 "sudo systemctl restart metrics-grafana.service; $log" grafana_has_plugin
+  row "Each dashboard has a uid and a title of its own" 0 "change it in all of these files but one; until then Grafana takes up no change in these directories" are_dashboards_distinct
   # Wrong logins lock admin out: after one, the usual one is not tried again before Grafana starts anew.
   start=$(systemctl show --property InvocationID --value metrics-grafana.service)
   if [[ -z $2 && -O $REFUSED && ! -L $REFUSED && $(<"$REFUSED") == "$start" ]]; then
@@ -167,18 +216,26 @@ verify_grafana() {
   else
     row "Grafana has its data source" 20 "$log tells what it found in $ETC/grafana/provisioning" grafana_has "$1" api/datasources/uid/prometheus
     # shellcheck disable=SC2046  # uids are words
-    row "Grafana has its dashboards" 20 "$log tells what it found in $ETC/grafana/dashboards" grafana_has "$1" $(dashboards)
+    row "Grafana has its dashboards" 20 "$log tells what it found in $ETC/grafana/dashboards" grafana_has "$1" $(shipped_dashboards)
     row "Grafana answers a query" 20 "$log" grafana_answers "$1"
   fi
 }
 
 refused() { echo "it refuses the login of $1" && false; }
-grafana_has_plugin() { local_get 3001/metrics | grep '^grafana_plugin_build_info{.*plugin_id="prometheus"' >/dev/null || { echo "it is not" && return 1; }; }
+are_dashboards_distinct() {
+  local repeated
+  repeated=$(repeated_dashboards)
+  [[ -z $repeated ]] || { echo "${repeated//$'\n'/; }" && return 1; }
+}
+# One of the two metrics is there: plugin_build_info of plugins that are not compiled in, plugin_target_info of those with a backend.
+grafana_has_plugin() {
+  grafana_get metrics | grep -E '^grafana_plugin_(build|target)_info\{(.*,)?plugin_id="prometheus"' >/dev/null || { echo "it is not" && return 1; }
+}
 
 # grafana LOGIN PATH [CURL-OPTION...]: the login goes in by a descriptor, as anyone may read a command line.
 grafana() {
   local login=${1//\\/\\\\}
-  local_get "3001/$2" --config <(printf 'user = "%s"\n' "${login//\"/\\\"}") "${@:3}"
+  grafana_get "$2" --config <(printf 'user = "%s"\n' "${login//\"/\\\"}") "${@:3}"
 }
 
 # grafana_has LOGIN PATH...
@@ -186,7 +243,6 @@ grafana_has() {
   local path
   for path in "${@:2}"; do grafana "$1" "$path" >/dev/null 2>&1 || { echo "nothing at $path" && return 1; }; done
 }
-dashboards() { sed -n 's,^  "uid": *"\([^"]*\)".*,api/dashboards/uid/\1,p' "$ETC"/grafana/dashboards/*.json; }
 
 grafana_answers() {
   local query='{"queries":[{"refId":"A","datasource":{"uid":"prometheus"},"expr":"up{job=\"metrics_service\"}","instant":true}],"from":"now-5m","to":"now"}'

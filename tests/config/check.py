@@ -129,8 +129,7 @@ def paths_agree_with_the_units():
         if not (paths[key] + "/").startswith(state + "/"):
             yield f"Grafana's {key} are outside of {state}, where it can't write"
     home = grafana_ini()["dashboards"]["default_home_dashboard_path"]
-    provider = yaml.safe_load((ETC / "grafana/provisioning/dashboards/metrics-stack.yaml").read_text())["providers"][0]
-    for path in (paths["provisioning"], home, provider["options"]["path"]):
+    for path in (paths["provisioning"], home, *(provider["options"]["path"] for provider in providers())):
         if not path.startswith(INSTALLED + "/") or not (ROOT / path.replace(INSTALLED, "etc", 1)).exists():
             yield f"Grafana reads {path}, which is not shipped"
 
@@ -212,6 +211,18 @@ def grafana_is_provisioned():
             yield f"{path.name}: apiVersion is not 1"
     if datasource()["uid"] != "prometheus" or not datasource()["isDefault"]:
         yield "the data source has another uid, or is not the default"
+
+
+def own_dashboards_have_a_provider():
+    """The first one reads the shipped dashboards, and a missing directory of the other does not keep Grafana from it."""
+    folders = [provider["options"]["path"] for provider in providers()]
+    if folders != [f"{INSTALLED}/grafana/dashboards", f"{INSTALLED}/grafana/dashboards.d"]:
+        yield f"providers read {folders}"
+    for key in ("name", "folder", "folderUid"):
+        if len({provider[key] for provider in providers()}) != len(folders):
+            yield f"two providers have the same {key}"
+    if any(provider["updateIntervalSeconds"] > 10 for provider in providers()):
+        yield "Grafana polls beyond 10 s, instead of watching the directories"
 
 
 def dashboards_are_sound():
@@ -648,6 +659,12 @@ def prometheus_yml():
     return yaml.safe_load((ETC / "prometheus/prometheus.yml").read_text())
 
 
+def providers():
+    """In the order in which Grafana starts them: by the names of their files."""
+    for path in sorted((ETC / "grafana/provisioning/dashboards").glob("*.yaml")):
+        yield from yaml.safe_load(path.read_text())["providers"]
+
+
 def dashboards():
     for prefix, folder in ("", ETC / "grafana/dashboards"), ("central/", ROOT / "central/dashboards"):
         for path in sorted(folder.glob("*.json")):
@@ -704,6 +721,7 @@ CHECKS = {
         files_laid_beside_are_not_read,
         grafana_keeps_to_itself,
         grafana_is_provisioned,
+        own_dashboards_have_a_provider,
         dashboards_are_sound,
         each_place_has_its_own,
         pages_of_a_host_select_it,

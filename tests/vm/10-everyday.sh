@@ -109,17 +109,44 @@ deleted_file_stays_away() {
   lacks "$(install)" "stays deleted"
 }
 
+# Grafana below a subpath, which leads all but that path out of this host.
+serve_grafana_below_a_path() {
+  vm sed -i 's,^http_port.*,&\nroot_url = https://www.example.org/grafana/\nserve_from_sub_path = true,' /etc/metrics-stack/grafana/grafana.ini
+  vm sed -i 's,job_name: grafana,&\n    metrics_path: /grafana/metrics,' /etc/metrics-stack/prometheus/prometheus.yml
+  vm systemctl reload metrics-prometheus
+}
+
+# Their own dashboards and targets, some of which are no good.
+add_files() {
+  local folder
+  for folder in dashboards dashboards.d; do
+    vm sh -c "echo '{\"uid\": \"\", \"title\": \"Mine\", \"panels\": []}' >/etc/metrics-stack/grafana/$folder/mine.json"
+    vm sh -c "echo 'not JSON' >/etc/metrics-stack/grafana/$folder/none.json"
+  done
+  vm sh -c "cd /etc/metrics-stack/targets.d && printf 'targets: [127.0.0.1:8000]\n' | tee map.yml shop.jsonc private.yml && echo '[]' >shop.yml"
+  vm chmod 0600 /etc/metrics-stack/targets.d/private.yml
+}
+
 grafana_password_is_a_persons() {
   grafana admin:admin api/user/password --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
+  serve_grafana_below_a_path
+  add_files
   vm systemctl restart metrics-grafana
-  keep verify verify
+  keep verify verify || :
+  contains "$(<"$NOTES/verify")" ", 1 ✗"
+  contains "$(<"$NOTES/verify")" "✗ Alloy reads each file in /etc/metrics-stack/targets.d: map.yml: Alloy finds no list"
+  contains "$(<"$NOTES/verify")" "private.yml: Alloy may not read it"
+  contains "$(<"$NOTES/verify")" "shop.jsonc: the name ends in none of"
+  lacks "$(<"$NOTES/verify")" "shop.yml:"
   contains "$(<"$NOTES/verify")" "- Grafana's data source and dashboards"
   contains "$(<"$NOTES/verify")" "password has been changed"
+  vm rm /etc/metrics-stack/targets.d/{map.yml,private.yml,shop.jsonc}
   vm sh -c 'umask 077 && echo "admin:a long one" >/root/login'
   keep verify verify --grafana-login /root/login
   contains "$(<"$NOTES/verify")" "✓ Grafana answers a query"
+  contains "$(<"$NOTES/verify")" "✓ Alloy reads each file"
   # Nobody is locked out by all this.
-  grafana "admin:a long one" api/datasources >/dev/null
+  grafana "admin:a long one" grafana/api/datasources >/dev/null
 }
 
 lives_beside_debians_prometheus() {
@@ -168,7 +195,7 @@ test "the target restarts all, ten times" target_restarts_all
 test "a person's drop-in and edited configuration stay" keeps_what_a_person_changed
 test "what is shipped anew beside an edited file is named" names_news_beside_an_edit
 test "a shipped file that a person deletes stays away until they put it back" deleted_file_stays_away
-test "a Grafana password changed by hand" grafana_password_is_a_persons
+test "a Grafana below a subpath, with a password changed by hand, and files of theirs" grafana_password_is_a_persons
 test "Debian's own Prometheus comes and goes beside it" lives_beside_debians_prometheus
 test "uninstall keeps data and edited configuration" uninstall_keeps_data
 test "a later install goes on with them" comes_back_with_its_data

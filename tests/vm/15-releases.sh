@@ -14,7 +14,8 @@ make_it_theirs() {
   vm sh -c 'echo "groups: []" >/etc/metrics-stack/prometheus/rules/mine.yml'
   vm mkdir -p /etc/systemd/system/metrics-grafana.service.d /opt/metrics-stack/mine
   vm sh -c "printf '[Service]\nNice=5\n' >/etc/systemd/system/metrics-grafana.service.d/mine.conf"
-  vm ln -s /nowhere /etc/metrics-stack/targets.d/mine.yml
+  vm ln -s /nowhere /etc/metrics-stack/targets.d/mine.disabled
+  vm sh -c "echo '{\"uid\": \"mine\", \"title\": \"Mine\", \"schemaVersion\": 36, \"panels\": []}' >/etc/metrics-stack/grafana/dashboards.d/mine.json"
   vm systemctl --quiet disable --now metrics-alloy-ui.socket metrics-alloy-ui.service
   vm systemctl daemon-reload
   get 3001/api/user/password --user admin:admin --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
@@ -25,10 +26,10 @@ is_theirs() {
   contains "$(vm cat /etc/metrics-stack/prometheus/retention.env)" 6d
   contains "$(vm cat /etc/systemd/system/metrics-alloy-ui.service)" Description=Mine
   vm test ! -e /etc/metrics-stack/targets.d/example.yml.disabled
-  vm test -e /etc/metrics-stack/prometheus/rules/mine.yml -a -d /opt/metrics-stack/mine -a -L /etc/metrics-stack/targets.d/mine.yml
+  vm test -e /etc/metrics-stack/prometheus/rules/mine.yml -a -d /opt/metrics-stack/mine -a -L /etc/metrics-stack/targets.d/mine.disabled
   equal "Nice of Grafana" "$(vm systemctl show --property Nice --value metrics-grafana)" 5
   equal "Alloy's UI" "$(vm systemctl is-active metrics-alloy-ui.service || :) $(vm systemctl is-enabled metrics-alloy-ui.socket || :)" "inactive disabled"
-  get 3001/api/org --user "admin:a long one" >/dev/null
+  get 3001/api/dashboards/uid/mine --user "admin:a long one" >/dev/null
 }
 
 # The next checkout has another rule, no host dashboard any more, and a unit that this one has not.
@@ -132,7 +133,7 @@ END
 uninstall_leaves_what_is_theirs() {
   keep uninstall uninstall
   equal "what is left in /etc" "$(vm find /etc/metrics-stack /etc/systemd/system -name 'metrics-*' -o -path '/etc/metrics-stack/*' ! -type d | sort | tr '\n' ' ')" \
-    "/etc/metrics-stack /etc/metrics-stack/prometheus/retention.env /etc/metrics-stack/prometheus/rules/mine.yml /etc/metrics-stack/targets.d/mine.yml /etc/systemd/system/metrics-alloy-ui.service /etc/systemd/system/metrics-grafana.service.d "
+    "/etc/metrics-stack /etc/metrics-stack/grafana/dashboards.d/mine.json /etc/metrics-stack/prometheus/retention.env /etc/metrics-stack/prometheus/rules/mine.yml /etc/metrics-stack/targets.d/mine.disabled /etc/systemd/system/metrics-alloy-ui.service /etc/systemd/system/metrics-grafana.service.d "
   equal "what is left in /opt" "$(vm find /opt/metrics-stack -maxdepth 1 | sort | tr '\n' ' ')" "/opt/metrics-stack /opt/metrics-stack/mine /opt/metrics-stack/releases "
   equal "units that run" "$(vm systemctl list-units --no-legend 'metrics-*')" ""
 }

@@ -102,6 +102,7 @@ report_is_complete() {
   contains "$(<"$NOTES/report")" "✗ unit metrics-alloy-ui.socket: it is inactive"
   contains "$(<"$NOTES/report")" "== journal of metrics-prometheus.service"
   contains "$(<"$NOTES/report")" "Mounted on"
+  contains "$(<"$NOTES/report")" "MemoryMax="
   vm rm -r /root/report /etc/systemd/system/metrics-grafana.service.d
   vm sed -i '/very-hidden/d' /etc/metrics-stack/alloy/outputs.alloy
   goes_on "${INSTALL[@]}"

@@ -3,14 +3,20 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 
+# A trial whose verify.sh ends with a ✗ shows the stack all the same.
 shows_the_stack_and_leaves_nothing() {
   local try port folder network
+  { cat "$ROOT/lib/verify.sh" && echo 'verify_proof() { row "a row that fails" 0 "none" false; }'; } >"$NOTES/verify.sh"
   # Without --default-signal, a job of a script ignores Ctrl-C.
-  env --default-signal unshare --net sh -c 'ip link set lo up && exec "$@"' sh "$VM_DIR/try.sh" >"$NOTES/try" 2>&1 &
+  # shellcheck disable=SC2016  # for the shell in there
+  env --default-signal unshare --net --mount sh -c 'ip link set lo up && mount --bind "$1" "$2" && shift 2 && exec "$@"' sh \
+    "$NOTES/verify.sh" "$ROOT/lib/verify.sh" "$VM_DIR/try.sh" >"$NOTES/try" 2>&1 &
   try=$!
   eventually 180 is_shown_or_over "$try"
   cat "$NOTES/try"
   contains "$(<"$NOTES/try")" "Ctrl-C ends it"
+  contains "$(<"$NOTES/try")" "✗ a row that fails"
+  contains "$(<"$NOTES/try")" "see the ✗ above"
   [[ -n ${ARCHIVES-} ]] || contains "$(<"$NOTES/try")" "Alloy and Grafana are stand-ins"
   for port in 8000 3000 9090/-/ready 3001/login; do
     nsenter --target "$try" --net curl --silent --show-error --fail --output /dev/null "http://127.0.0.1:$port"

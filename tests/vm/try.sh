@@ -33,14 +33,18 @@ main() {
 }
 
 inside() {
+  local status=0 end="It runs, in a container on the ports of this machine:"
   say "preparing a container"
   fetch_upstream || say "They can't be had here: Alloy and Grafana are stand-ins, made for tests; Prometheus is the real one."
   prepare trixie
   OWN_DISK=yes boot trixie --hostname=metrics-stack-trial
-  vm "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
+  vm "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE" || status=$?
+  # After a ✗ of verify.sh the stack stays up, as on a host, so that it can be looked at.
+  vm test -L /opt/metrics-stack/current || exit "$status"
+  ((status == 0)) || end="It runs, but not all of it is proven: see the ✗ above. In a container on the ports of this machine:"
   cat <<END
 
-It runs, in a container on the ports of this machine:
+$end
   service      http://127.0.0.1:8000/
   Alloy        http://127.0.0.1:3000/$(is_stand_in alloy)
   Prometheus   http://127.0.0.1:9090/

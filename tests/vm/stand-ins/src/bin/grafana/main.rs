@@ -46,12 +46,53 @@ fn main() -> ExitCode {
 
 struct Grafana {
     users: Users,
+    public: Public,
     data_sources: Vec<Value>,
     providers: Vec<Provider>,
     home_dashboard: PathBuf,
     plugin: Result<Plugin, String>,
+    /// The metric that has the plugin: versions that have it compiled in report another one.
+    plugin_metric: &'static str,
     /// How many requests were answered with which status.
     answered: BTreeMap<u16, u64>,
+}
+
+/// What Grafana redirects to its public address: below a subpath whatever lacks it, with `enforce_domain` whatever is sent
+/// to another host, except what monitors it.
+struct Public {
+    url: String,
+    subpath: String,
+    domain: Option<String>,
+}
+
+impl Public {
+    fn of(ini: &Ini) -> Self {
+        let value = |key, default| ini.get("server", key, default);
+        let mut url = value("root_url", "%(protocol)s://%(domain)s:%(http_port)s/");
+        for (key, default) in [("protocol", "http"), ("domain", "localhost"), ("http_port", "3000")] {
+            url = url.replace(&format!("%({key})s"), &value(key, default));
+        }
+        let url = url.trim_end_matches('/').to_owned();
+        let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
+        Public {
+            url,
+            subpath: if value("serve_from_sub_path", "false") == "true" { path } else { String::new() },
+            domain: Some(value("domain", "localhost")).filter(|_| value("enforce_domain", "false") == "true"),
+        }
+    }
+
+    /// The path below the subpath, or where the request is redirected.
+    fn path(&self, request: &Request) -> Result<String, Answer> {
+        let elsewhere =
+            || answer(301, "text/plain", "").with_header(header("Location", &(self.url.clone() + request.url())));
+        let path = request.url().strip_prefix(self.subpath.as_str()).ok_or_else(elsewhere)?;
+        let path = path.split('?').next().unwrap_or_default();
+        let host = header_of(request, "Host").and_then(|host| host.split(':').next()).unwrap_or_default();
+        match &self.domain {
+            Some(domain) if domain != host && path != "/metrics" && path != "/api/health" => Err(elsewhere()),
+            _ => Ok(path.to_owned()),
+        }
+    }
 }
 
 fn settings(args: &[String]) -> Result<(PathBuf, Ini, Users), String> {
@@ -89,15 +130,18 @@ fn reset_password(args: &[String]) -> Result<(), String> {
 fn serve(args: &[String]) -> Result<(), String> {
     let (home, ini, users) = settings(args)?;
     let provisioning = ini.path("provisioning", "conf/provisioning");
-    let grafana = Grafana {
+    let mut grafana = Grafana {
         users,
+        public: Public::of(&ini),
         data_sources: provisioning::data_sources(&provisioning)?,
         providers: provisioning::providers(&provisioning)?,
         home_dashboard: ini.get("dashboards", "default_home_dashboard_path", "").into(),
         plugin: Plugin::start(&home.join("data/plugins-bundled/prometheus")),
+        // The tests' next release of an archive has this file.
+        plugin_metric: if home.join("next").exists() { "target_info" } else { "build_info" },
         answered: BTreeMap::new(),
     };
-    let (_, wrong) = dashboards(&grafana.providers);
+    let (_, wrong) = dashboards(&mut grafana.providers);
     wrong.iter().chain(grafana.plugin.as_ref().err()).for_each(|error| eprintln!("level=error msg={error:?}"));
 
     let address = format!("{}:{}", ini.get("server", "http_addr", "0.0.0.0"), ini.get("server", "http_port", "3000"));
@@ -125,7 +169,10 @@ fn serve(args: &[String]) -> Result<(), String> {
 
 impl Grafana {
     fn answer(&mut self, request: &mut Request) -> Answer {
-        let path = request.url().split('?').next().unwrap_or_default().to_owned();
+        let path = match self.public.path(request) {
+            Ok(path) => path,
+            Err(redirect) => return redirect,
+        };
         match path.as_str() {
             "/api/health" => return json(200, &json!({"commit": "stand-in", "database": "ok", "version": VERSION})),
             "/metrics" => return answer(200, "text/plain; version=0.0.4; charset=utf-8", self.metrics()),
@@ -146,7 +193,7 @@ impl Grafana {
         let mut body = String::new();
         let _ = std::io::Read::read_to_string(request.as_reader(), &mut body);
         let body: Value = serde_json::from_str(&body).unwrap_or_default();
-        let (shown, _) = dashboards(&self.providers);
+        let (shown, _) = dashboards(&mut self.providers);
         match (request.method().as_str(), path.as_str()) {
             ("GET", "/") => page("Grafana", &list(&shown)),
             ("GET", "/api/user") => {
@@ -215,13 +262,13 @@ impl Grafana {
         json(worst, &json!({ "results": results }))
     }
 
-    fn metrics(&self) -> String {
+    fn metrics(&mut self) -> String {
         let mut text = format!(
             "# TYPE grafana_build_info gauge\ngrafana_build_info{{branch=\"\",edition=\"stand-in\",goversion=\"\",revision=\"\",version=\"{VERSION}\"}} 1\n\
              # TYPE grafana_stat_totals_dashboard gauge\ngrafana_stat_totals_dashboard {}\n\
              # TYPE grafana_stat_totals_datasource gauge\ngrafana_stat_totals_datasource{{plugin_id=\"prometheus\"}} {}\n\
              # TYPE grafana_alerting_alerts gauge\ngrafana_alerting_alerts{{state=\"normal\"}} 0\n",
-            dashboards(&self.providers).0.len(),
+            dashboards(&mut self.providers).0.len(),
             self.data_sources.len(),
         );
         text += "# TYPE grafana_http_request_duration_seconds_count counter\n";
@@ -230,9 +277,9 @@ impl Grafana {
         }
         if let Ok(plugin) = &self.plugin {
             text += &format!(
-                "# TYPE grafana_plugin_build_info gauge\n\
-                 grafana_plugin_build_info{{plugin_id=\"prometheus\",plugin_type=\"datasource\",signature_status=\"internal\",version=\"{}\"}} 1\n",
-                plugin.version
+                "# TYPE grafana_plugin_{0} gauge\n\
+                 grafana_plugin_{0}{{plugin_id=\"prometheus\",plugin_type=\"datasource\",signature_status=\"internal\",version=\"{1}\"}} 1\n",
+                self.plugin_metric, plugin.version
             );
         }
         text + &memory()

@@ -1,6 +1,7 @@
 //! Data sources and dashboards from files. As in Grafana, a broken data source or provider ends the start, while a broken
 //! dashboard is logged and left out.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{json, Value};
@@ -9,6 +10,8 @@ use yaml_rust2::{Yaml, YamlLoader};
 pub struct Provider {
     folder: String,
     path: PathBuf,
+    /// What it has written to the database, and what was wrong with other files.
+    written: Option<(Vec<Value>, Vec<String>)>,
 }
 
 /// As `/api/datasources/uid/…` shows them.
@@ -41,30 +44,48 @@ pub fn providers(provisioning: &Path) -> Result<Vec<Provider>, String> {
             found.push(Provider {
                 folder: provider["folder"].as_str().unwrap_or_default().to_owned(),
                 path: path.into(),
+                written: None,
             });
         }
     }
     Ok(found)
 }
 
-/// The dashboards that lie there now, as `/api/dashboards/uid/…` shows them; and what is wrong with the others.
-pub fn dashboards(providers: &[Provider]) -> (Vec<Value>, Vec<String>) {
+/// The dashboards as `/api/dashboards/uid/…` shows them; and what is wrong with other files. As in Grafana, a provider writes what
+/// is there at the start, and then no change while a uid of its files, or a title in one folder, is there twice.
+pub fn dashboards(providers: &mut [Provider]) -> (Vec<Value>, Vec<String>) {
+    let found: Vec<_> = providers.iter().map(found).collect();
+    let mut times = BTreeMap::new();
+    let names = |board: &Value| {
+        let of = |key: &str| board["dashboard"][key].as_str().unwrap_or_default().to_owned();
+        [(String::new(), of("uid")), (board["meta"]["folderTitle"].to_string(), of("title"))]
+    };
+    found.iter().flat_map(|(boards, _)| boards).flat_map(names).for_each(|name| *times.entry(name).or_insert(0) += 1);
+    let is_twice = |name: &(String, String)| !name.1.is_empty() && times[name] > 1;
+    for (provider, now) in providers.iter_mut().zip(found) {
+        if provider.written.is_none() || !now.0.iter().flat_map(names).any(|name| is_twice(&name)) {
+            provider.written = Some(now);
+        }
+    }
+    let (boards, wrong): (Vec<_>, Vec<_>) = providers.iter().filter_map(|p| p.written.clone()).unzip();
+    (boards.concat(), wrong.concat())
+}
+
+fn found(provider: &Provider) -> (Vec<Value>, Vec<String>) {
     let (mut found, mut wrong) = (Vec::new(), Vec::new());
-    for provider in providers {
-        for file in files(&provider.path, &["json"]) {
-            match dashboard(&file) {
-                Ok(dashboard) => {
-                    let (uid, title) = (dashboard["uid"].clone(), dashboard["title"].clone());
-                    let slug = title.as_str().unwrap_or_default().to_lowercase().replace(' ', "-");
-                    found.push(json!({
-                        "meta": {"type": "db", "slug": slug, "url": format!("/d/{}/{slug}", uid.as_str().unwrap_or_default()), "isFolder": false,
-                            "folderTitle": provider.folder, "provisioned": true,
-                            "provisionedExternalId": file.file_name().map(|n| n.to_string_lossy())},
-                        "dashboard": dashboard
-                    }));
-                }
-                Err(error) => wrong.push(format!("{}: {error}", file.display())),
+    for file in files(&provider.path, &["json"]) {
+        match dashboard(&file) {
+            Ok(dashboard) => {
+                let (uid, title) = (dashboard["uid"].clone(), dashboard["title"].clone());
+                let slug = title.as_str().unwrap_or_default().to_lowercase().replace(' ', "-");
+                found.push(json!({
+                    "meta": {"type": "db", "slug": slug, "url": format!("/d/{}/{slug}", uid.as_str().unwrap_or_default()), "isFolder": false,
+                        "folderTitle": provider.folder, "provisioned": true,
+                        "provisionedExternalId": file.file_name().map(|n| n.to_string_lossy())},
+                    "dashboard": dashboard
+                }));
             }
+            Err(error) => wrong.push(format!("{}: {error}", file.display())),
         }
     }
     (found, wrong)

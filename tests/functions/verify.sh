@@ -1,0 +1,193 @@
+# What verify.sh finds in files of dashboards and targets, and how it asks Grafana.
+# shellcheck shell=bash disable=SC2317  # lib/ calls what tests define in place of its functions
+
+# board FILE TEXT: a file of dashboards.
+board() { mkdir -p "$ETC/grafana/$(dirname "$1")" && printf '%s\n' "$2" >"$ETC/grafana/$1"; }
+# shipped FILE TEXT: one that the release and the host have.
+ship() {
+  mkdir -p "$OPT/current/etc/grafana/dashboards"
+  board "dashboards/$1" "$2"
+  cp "$ETC/grafana/dashboards/$1" "$OPT/current/etc/grafana/dashboards/"
+}
+
+test_json_text() {
+  local text uid file=$SCRATCH/board.json
+  while IFS='~' read -r text uid; do
+    printf '%b' "$text" >"$file"
+    equal "uid in $text" "$(json_text "$file" uid)" "$uid"
+  done <<'END'
+{"uid": "a", "title": "b"}~a
+{"uid":"a","panels":[{"uid":"b"}]}~a
+{"panels":[{"datasource":{"uid":"b"}}],"uid":"a"}~a
+{"title":"uid","panels":[{"datasource":{"uid":"b"}}]}~
+{\n    "description": "{\\"uid\\": \\"b\\", [}",\n    "uid"\n  : "a"\n}~a
+{"uid": ""}~
+{"uid": null, "title": "b"}~
+[{"uid": "a"}]~
+not JSON at all~
+~
+END
+}
+
+test_only_shipped_dashboards_are_required() {
+  rm -rf "$ETC" "$OPT"
+  ship service.json '{"uid": "metrics-service", "title": "Service"}'
+  ship host.json '{"uid": "metrics-host", "title": "Host"}'
+  ship pipeline.json '{"uid": "metrics-pipeline", "title": "Pipeline"}'
+  board dashboards/host.json '{"title": "Mine", "uid": ""}'
+  rm "$ETC/grafana/dashboards/pipeline.json"
+  board dashboards/mine.json '{"uid": "mine", "title": "Mine"}'
+  board dashboards.d/none.json 'not JSON'
+  equal "required" "$(shipped_dashboards)" api/dashboards/uid/metrics-service
+}
+
+test_repeated_dashboards_are_named() {
+  rm -rf "$ETC" "$OPT"
+  board dashboards/service.json '{"uid": "metrics-service", "title": "Service"}'
+  board dashboards.d/other.json '{"uid": "", "title": "Service"}'
+  board dashboards.d/none.json 'not JSON'
+  board dashboards.d/empty.json '{}'
+  board dashboards.d/plain.json.bak '{"uid": "metrics-service"}'
+  board dashboards.d/.git/copy.json '{"uid": "metrics-service"}'
+  equal "repeated" "$(repeated_dashboards)" ""
+  board "dashboards.d/in here/copy.json" '{"title":"Copy","uid":"metrics-service"}'
+  contains "$(repeated_dashboards)" "uid \"metrics-service\" is in $ETC/grafana/dashboards.d/in here/copy.json, $ETC/grafana/dashboards/service.json"
+  rm "$ETC/grafana/dashboards.d/in here/copy.json"
+  board dashboards.d/again.json '{"title": "Service"}'
+  equal "repeated" "$(repeated_dashboards)" \
+    "title \"Service\" in dashboards.d is in $ETC/grafana/dashboards.d/again.json, $ETC/grafana/dashboards.d/other.json"
+  fails are_dashboards_distinct
+}
+
+test_plugin_is_registered_by_either_metric() {
+  local metric
+  local_get() { printf '%s\n' "$metric"; }
+  for metric in 'grafana_plugin_build_info{plugin_id="prometheus",plugin_type="datasource",version="1"} 1' \
+    'grafana_plugin_target_info{plugin_id="prometheus",target="in-memory"} 1' \
+    'grafana_plugin_target_info{environment="a",plugin_id="prometheus"} 1'; do
+    grafana_has_plugin
+  done
+  for metric in '# HELP grafana_plugin_build_info of plugin_id="prometheus"' 'grafana_plugin_target_info{plugin_id="loki"} 1' \
+    'grafana_plugin_request_total{plugin_id="prometheus"} 1' 'grafana_plugin_build_info{other_plugin_id="prometheus"} 1'; do
+    fails grafana_has_plugin
+  done
+}
+
+# What Grafana answers with its public address in PUBLIC: it redirects whatever is not below it.
+grafana_at() {
+  local path=/${1#3001/}
+  if [[ -n ${PUBLIC-} && ($path != "/grafana/"* || $* != *"Host: ${PUBLIC#*//}"*) ]]; then
+    case $* in
+    *http_code*) printf '301 %s' "$PUBLIC/grafana$path" ;;
+    *redirect_url*) printf %s "$PUBLIC/grafana$path" ;;
+    *--max-redirs*) return 47 ;;
+    esac
+    return 0
+  fi
+  case $* in
+  *http_code*) printf '200 ' ;;
+  *redirect_url*) return 22 ;;
+  *) echo "answer at $path" ;;
+  esac
+}
+
+test_grafana_is_asked_at_its_public_address() {
+  local_get() { grafana_at "$@"; }
+  equal "answer" "$(grafana_get api/health)" "answer at /api/health"
+  equal "answer" "$(get 3001/api/health)" "answer at /api/health"
+  PUBLIC=https://www.example.org
+  equal "answer" "$(grafana_get api/health)" "answer at /grafana/api/health"
+  equal "answer of a server that is another" "$(get 9090/-/ready)" ""
+  equal "public address" "$(grafana_public)" "www.example.org /grafana"
+}
+
+test_a_redirected_scrape_is_named() {
+  local target
+  local_get() { case $1 in 9090/*) echo "{\"scrapePool\":\"grafana\",\"scrapeUrl\":\"$target\"}" ;; *) grafana_at "$@" ;; esac }
+  target=http://127.0.0.1:3001/metrics
+  grafana_is_scraped
+  PUBLIC=https://www.example.org
+  fails grafana_is_scraped
+  contains "$OUTPUT" "redirects the scrape of $target to https://www.example.org/grafana/metrics"
+  target=https://www.example.org/grafana/metrics
+  grafana_is_scraped
+}
+
+# target NAME MODE: a file of targets.d that Alloy has read, unless READ is empty.
+target() {
+  mkdir -p "$ETC/targets.d"
+  echo '- targets: [a:1]' >"$ETC/targets.d/$1"
+  chmod "$2" "$ETC/targets.d/$1"
+  [[ -z $READ ]] || printf 'prometheus_sd_file_mtime_seconds{component_id="x",filename="%s"} %se+00\n' "$ETC/targets.d/$1" \
+    "$(stat -c %Y "$ETC/targets.d/$1")" >>"$SCRATCH/metrics"
+}
+
+test_unread_targets_are_named() {
+  rm -rf "$ETC" "$OPT"
+  local READ=1 UNIT_PID=$BASHPID file
+  local_get() { cat "$SCRATCH/metrics"; }
+  systemctl() { echo "$UNIT_PID"; }
+  : >"$SCRATCH/metrics"
+  target shop.yml 0644
+  target other.yaml 0644
+  target third.json 0604
+  target with\ blank.yml 0644
+  READ='' target example.yml.disabled 0600
+  READ='' target .swap 0600
+  targets_are_read
+  # Readable before, and not after the next start.
+  target private.yml 0600
+  for file in map.yml shop.jsonc shop.yml~ README; do READ='' target "$file" 0644; done
+  mkdir "$ETC/targets.d/folder.yml"
+  ln -s /nowhere "$ETC/targets.d/link.yml"
+  fails targets_are_read
+  for file in private.yml map.yml shop.jsonc 'shop.yml~' README folder.yml link.yml; do contains "$OUTPUT" "$file: "; done
+  contains "$OUTPUT" "chmod o+r $ETC/targets.d/private.yml"
+  contains "$OUTPUT" "map.yml: Alloy finds no list"
+  contains "$OUTPUT" "shop.jsonc: the name ends"
+  for file in shop.yml: other.yaml: third.json: blank.yml: disabled: swap; do lacks "$OUTPUT" "$file"; done
+}
+
+test_targets_changed_since_alloy_read_them_are_named() {
+  rm -rf "$ETC" "$OPT"
+  local READ=1
+  local_get() { cat "$SCRATCH/metrics"; }
+  : >"$SCRATCH/metrics"
+  target shop.yml 0644
+  touch -d '+1 minute' "$ETC/targets.d/shop.yml"
+  fails targets_are_read
+  contains "$OUTPUT" "shop.yml: Alloy finds no list"
+}
+
+test_a_group_of_the_unit_may_read() {
+  rm -rf "$ETC" "$OPT"
+  local READ=1 UNIT_PID=$BASHPID
+  local_get() { cat "$SCRATCH/metrics"; }
+  systemctl() { echo "$UNIT_PID"; }
+  : >"$SCRATCH/metrics"
+  target shop.yml 0640
+  targets_are_read
+  chgrp 12345 "$ETC/targets.d/shop.yml" 2>/dev/null || return 0
+  fails targets_are_read
+}
+
+test_targets_without_up_are_listed() {
+  rm -rf "$ETC" "$OPT"
+  local READ=''
+  local_get() { echo '{"metric":{"__name__":"up","instance":"127.0.0.1:9200"}},{"metric":{"instance":"[::1]:9200"}}'; }
+  target shop.yml 0644
+  cat >"$ETC/targets.d/shop.yml" <<'END'
+- targets: ["127.0.0.1:9200", '127.0.0.1:9201',http://127.0.0.1:9202/metrics]   # 127.0.0.1:9209
+  labels: {job: shop}
+- targets:
+    - shop.example.org:80
+    - "[::1]:9200"
+    - "[::1]:9203"
+END
+  printf '[{"targets":["127.0.0.1:9200","127.0.0.1:9204"],"labels":{"job":"x"}}]' >"$ETC/targets.d/json.json"
+  equal "listed" "$(targets_without_up)" "json.json: 127.0.0.1:9204
+shop.yml: 127.0.0.1:9201
+shop.yml: http://127.0.0.1:9202/metrics
+shop.yml: shop.example.org:80
+shop.yml: [::1]:9203"
+}
