@@ -197,6 +197,7 @@ impl Alloy {
     /// The agent's metrics under the names and labels that they have in Alloy, and Alloy's own.
     fn metrics(&self, agent: &str) -> String {
         let (mut text, mut highest) = (String::new(), "0");
+        let files = self.plan.components.iter().find(|c| c.name == "discovery.file").map(Component::id);
         for line in agent.lines() {
             // Alloy says of each queue what this agent says of all.
             if let Some(value) = line.strip_prefix("prometheus_remote_storage_highest_timestamp_in_seconds ") {
@@ -217,6 +218,15 @@ impl Alloy {
                 .and_then(|rest| rest.split_once('}'))
             {
                 text += &format!("prometheus_remote_storage_queue_highest_timestamp_seconds{{{labels}}} {highest}\n");
+            }
+            // Alloy has them for each component.
+            if let (true, Some(files)) = (line.starts_with("prometheus_sd_file_"), &files) {
+                let (name, value) = line.split_once(' ').unwrap_or((&line, ""));
+                let labels = format!("component_id=\"{files}\",component_path=\"/\"");
+                line = match name.split_once('{') {
+                    Some((name, more)) => format!("{name}{{{labels},{more} {value}"),
+                    None => format!("{name}{{{labels}}} {value}"),
+                };
             }
             text += &line;
             text.push('\n');
