@@ -11,7 +11,7 @@ check_configuration() {
   ! in_role prometheus || check_prometheus
   check_alloy
   ! in_role grafana || check_grafana
-  check_targets
+  check_live_files
   ((problems == 0)) || exit 1
 }
 
@@ -98,9 +98,9 @@ rule_patterns() {
 # A line that systemd ignores leaves Prometheus its default, by which it might delete samples that were to be kept.
 check_retention() {
   local file=$ETC/prometheus/retention.env line
-  [[ -f $(staged "$file") ]] || return 0
+  [[ -f $(staged "$file") && $(setting metrics-prometheus.service ExecStart | tail -n 1) == *RETENTION_* ]] || return 0
   line=$(tr '\r' '\n' <"$(staged "$file")" | sed -E $'1s/^\xEF\xBB\xBF([#;]|$)/\\1/' |
-    grep -nvE '^[[:space:]]*([#;].*|[A-Za-z_][A-Za-z0-9_]*[[:space:]]*=.*)?$' | head -n 1) || :
+    grep -anvE '^[[:space:]]*([#;].*|[A-Za-z_][A-Za-z0-9_]*[[:space:]]*=.*)?$' | head -n 1) || :
   [[ -z $line ]] || refuse "systemd ignores line ${line%%:*} of $file: ${line#*:}" "write it as NAME=VALUE, with no byte order mark before it"
 }
 
@@ -121,14 +121,18 @@ check_alloy() {
 }
 
 check_grafana() {
-  local files
+  local files ini=$ETC/grafana/grafana.ini
+  [[ ! -f $ini || $(head -c 2 "$ini") != @($'\xFF\xFE'|$'\xFE\xFF') ]] || refuse "$ini is in UTF-16, which Grafana does not read" "save it in UTF-8"
   mapfile -t -d '' files < <(find -L "$ETC/grafana" \( -type d -o -name '*.ini' -o -name '*.json' -o -name '*.y*ml' \) -print0 2>/dev/null)
   may_read metrics-grafana.service "${files[@]}"
 }
 
-# Alloy runs without them, and reads them again when they change.
-check_targets() {
+# Files without which the programs run, and which they read again when they change.
+check_live_files() {
   local path barrier
+  while IFS= read -r path; do
+    warn "$path begins with a byte order mark, which JSON does not allow, so it is not used; run: sudo sed -i '1s/^\xEF\xBB\xBF//' $(printf %q "$path")"
+  done < <(grep --no-messages --recursive --files-with-matches --text --include='*.json' $'^\xEF\xBB\xBF' "$ETC/targets.d" "$ETC/grafana")
   while IFS=$'\t' read -r path barrier; do
     warn "Alloy can't read $path, so it scrapes nothing of it; run: $(readable "$barrier")"
   done < <(unreadable "$ETC/targets.d" "$ETC"/targets.d/*.{yml,yaml,json})
@@ -138,6 +142,8 @@ check_targets() {
 may_read() {
   local unit=$1 path barrier hidden=^$
   shift
+  # Another user or group, by a drop-in, may read more.
+  [[ $(setting "$unit" DynamicUser | tail -n 1)$(setting "$unit" '(User|Group|SupplementaryGroups)') == yes ]] || return 0
   while IFS=$'\t' read -r path barrier; do
     refuse "$unit can't read $path: the mode of $barrier is $(stat --format %a "$barrier")" "run: $(readable "$barrier")"
   done < <(unreadable "$@")

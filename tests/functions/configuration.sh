@@ -102,7 +102,11 @@ END
   equal "options" "$(retention)" size=1GB
   drop_in metrics-prometheus.service 'EnvironmentFile=' "Environment=RETENTION_TIME=9d 'RETENTION_SIZE=1GB'"
   check
-  equal "options" "$(retention | tail -n 1)" size=1GB,time=9d,size=1GB
+  equal "options" "$(retention)" size=1GB,time=9d,size=1GB
+  lay
+  echo 'RETENTION_TIME: 15d' >"$PROMETHEUS/retention.env"
+  drop_in metrics-prometheus.service ExecStart= "ExecStart=$OPT/prometheus/bin/prometheus --config.file=$PROMETHEUS/prometheus.yml"
+  check
 }
 
 test_rules_are_those_of_the_configuration() {
@@ -183,10 +187,33 @@ test_files_that_need_not_be_readable() {
   contains "$OUTPUT" "warning: Alloy can't read $ETC/targets.d/shop.yaml"
   contains "$OUTPUT" "sudo chmod o+r $ETC/targets.d/shop.yaml"
   lacks "$OUTPUT" shop.txt
+  # A unit of another user.
+  lay
+  chmod 0640 "$PROMETHEUS/prometheus.yml"
+  drop_in metrics-prometheus.service SupplementaryGroups=monitoring
+  check
+}
+
+test_links_that_lead_where_units_do_not_look() {
+  local unit file
+  while read -r unit file; do
+    lay
+    sed -i '/PrivateTmp/d' "$UNIT_DIR/$unit" "$MADE/systemd/$unit"
+    cp "$ETC/$file" "$SCRATCH/elsewhere"
+    ln -sf "$SCRATCH/elsewhere" "$ETC/$file"
+    check
+    drop_in "$unit" PrivateTmp=yes
+    fails check
+    contains "$OUTPUT" "$unit can't read $ETC/$file: the link leads to $SCRATCH/elsewhere, which is hidden from the unit"
+  done <<'END'
+metrics-prometheus.service prometheus/rules/host.yml
+metrics-alloy.service alloy/config.alloy
+metrics-grafana.service grafana/grafana.ini
+END
 }
 
 test_carriage_returns_and_byte_order_marks_count_for_nothing() {
-  local bom=$'\xEF\xBB\xBF'
+  local path bom=$'\xEF\xBB\xBF'
   VERSIONS=$SCRATCH/versions.conf
   { printf '%s' "$bom" && sed '/^#/d; /^$/d; s/$/\r/' "$ROOT/etc/versions.conf"; } >"$VERSIONS"
   equal "URL" "$(pin prometheus urls)" "$(VERSIONS=$ROOT/etc/versions.conf pin prometheus urls)"
@@ -198,6 +225,15 @@ test_carriage_returns_and_byte_order_marks_count_for_nothing() {
   { printf '%s' "$bom" && sed 's/$/\r/' "$ROOT/etc/grafana/grafana.ini"; } >"$ETC/grafana/grafana.ini"
   check_data
   equal "problems" "$problems" 0
+
+  lay
+  for path in targets.d/shop grafana/dashboards/mine; do printf '%s[]' "$bom" >"$ETC/$path.json"; done
+  OUTPUT=$(check 2>&1)
+  contains "$OUTPUT" "$ETC/targets.d/shop.json begins with a byte order mark"
+  contains "$OUTPUT" "$ETC/grafana/dashboards/mine.json begins with a byte order mark"
+  printf '\xFF\xFE[\0s\0' >"$ETC/grafana/grafana.ini"
+  fails check
+  contains "$OUTPUT" "$ETC/grafana/grafana.ini is in UTF-16"
 
   printf '%ssecret\r\n\r\n' "$bom" >"$SCRATCH/token"
   GIVEN=(["url"]=https://a.example/api/v1/write ["token"]=$SCRATCH/token)

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
             println!("alloy, version v{VERSION} (a stand-in for tests, not Grafana Alloy)");
             Ok(())
         }
-        Some("validate") => config::load(&folder, "127.0.0.1:0").map(drop),
+        Some("validate") => known_flags(&args[1..]).and_then(|()| config::load(&folder, "127.0.0.1:0")).map(drop),
         Some("run") => run(&args, &folder),
         _ => Err("usage: alloy run|validate [--server.http.listen-addr=ADDRESS] [--storage.path=DIR] FOLDER".into()),
     };
@@ -35,6 +35,22 @@ fn main() -> ExitCode {
             eprintln!("Error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// `alloy validate` has few of the flags of `alloy run`.
+fn known_flags(args: &[String]) -> Result<(), String> {
+    const KNOWN: [&str; 5] = [
+        "--config.format",
+        "--config.bypass-conversion-errors",
+        "--config.extra-args",
+        "--stability.level",
+        "--feature.community-components.enabled",
+    ];
+    let name = |arg: &String| arg.split('=').next().unwrap_or_default().to_owned();
+    match args.iter().map(name).find(|name| name.starts_with("--") && !KNOWN.contains(&name.as_str())) {
+        Some(name) => Err(format!("unknown flag: {name}")),
+        None => Ok(()),
     }
 }
 
