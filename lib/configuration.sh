@@ -1,8 +1,8 @@
-# Checks the configuration as it will be, edited files and drop-ins included, before anything changes. The units have to be able to read
-# its files, and the programs judge their content, by the options that the units give them.
+# Checks the configuration as it will be, edited files and drop-ins included, before anything changes. The units must be able
+# to read its files. The programs judge the content, with the options that the units give them.
 
 readonly STAGE=$RUN/stage
-# Files on the host that this release writes: what they are now does not count.
+# Files on the host that this release writes: their present mode does not count.
 declare -A WRITTEN=()
 
 check_configuration() {
@@ -56,7 +56,7 @@ check_prometheus() {
   command_of "$unit"
   config=$(option config.file)
   config=${config:-$ETC/prometheus/prometheus.yml}
-  # The rules that Prometheus would read; tests of rules may be anywhere else.
+  # Only the rules that Prometheus reads: there might be unit tests of rules next to them.
   while IFS= read -r pattern; do
     [[ $pattern == /* ]] || pattern=${config%/*}/$pattern
     mapfile -t -O "${#checked[@]}" checked < <(files_of "$(staged "$pattern")")
@@ -67,18 +67,18 @@ check_prometheus() {
   check_retention
   if [[ ${COMMAND[0]-} == "$OPT/prometheus/bin/prometheus" ]]; then
     for path in "${COMMAND[@]:1}"; do [[ $path == --config.file* || $path == "$config" ]] || options+=("$path"); done
-    # Nothing else checks its options: it refuses wrong ones before it misses this configuration.
+    # promtool checks no options. Prometheus refuses wrong ones before it misses this configuration.
     reason=$(as_nobody timeout 20 "$bin/prometheus" "${options[@]}" --config.file="$STAGE/none" 2>&1 | sed -n 's/^Error parsing[^:]*: //p') || :
     [[ -z $reason ]] || die "Prometheus refuses the options of $unit: $reason" \
       "correct $ETC/prometheus/retention.env (such as RETENTION_TIME=15d, RETENTION_SIZE=4GB), or the drop-in that has it"
   fi
-  # The syntax only, as a credential that systemd hands over is not there yet; that leaves out the rules.
+  # Only the syntax, because a credential that systemd passes does not exist yet. That leaves out the rules.
   accepts Prometheus "$bin/promtool" check config --syntax-only "$(staged "$config")"
   mapfile -t features < <(option enable-feature | sed 's/^/--enable-feature=/')
   ((${#checked[@]} == 0)) || accepts Prometheus "$bin/promtool" "${features[@]}" check rules "${checked[@]}"
 }
 
-# files_of PATTERN: prints the files that there are, in order. As with Go, an asterisk stands for a dot at the beginning as well.
+# files_of PATTERN: prints the files that exist, in order. As in Go, an asterisk also matches a dot at the beginning.
 files_of() (
   shopt -s dotglob nullglob
   IFS=''
@@ -95,7 +95,7 @@ rule_patterns() {
     sed -E -e 's/^[ \t]+//; s/[ \t]+$//' -e "s/^\"(.*)\"$/\1/; s/^'(.*)'$/\1/" | grep . || :
 }
 
-# A line that systemd ignores leaves Prometheus its default, by which it might delete samples that were to be kept.
+# For a value in a line that systemd ignores, Prometheus takes its default, and might delete samples that should stay.
 check_retention() {
   local file=$ETC/prometheus/retention.env line
   [[ -f $(staged "$file") && $(setting metrics-prometheus.service ExecStart | tail -n 1) == *RETENTION_* ]] || return 0
@@ -142,7 +142,7 @@ check_live_files() {
 may_read() {
   local unit=$1 path barrier hidden=^$
   shift
-  # Another user or group, by a drop-in, may read more.
+  # A drop-in can give the unit another user or group, which might read more.
   [[ $(setting "$unit" DynamicUser | tail -n 1)$(setting "$unit" '(User|Group|SupplementaryGroups)') == yes ]] || return 0
   while IFS=$'\t' read -r path barrier; do
     refuse "$unit can't read $path: the mode of $barrier is $(stat --format %a "$barrier")" "run: $(readable "$barrier")"
@@ -160,14 +160,14 @@ readable() { printf 'sudo chmod %s %q' "$([[ -d $1 ]] && echo o+rx || echo o+r)"
 unreadable() {
   local path paths=()
   for path; do
-    # What is still to be written has the right mode then; its folder may not.
+    # A file that is still to be written gets the right mode. Its folder might have another.
     if [[ -n ${WRITTEN[$path]-} ]]; then
       until [[ -d $path ]]; do path=${path%/*}; done
       path=$path/
     elif [[ -d $path ]]; then
       path=${path%/.}/.
     fi
-    # What does not exist, or is a symlink to nowhere, is for the programs to judge.
+    # The programs judge paths that do not exist and symlinks that lead nowhere.
     [[ ! -e $path ]] || paths+=("$path")
   done
   # shellcheck disable=SC2016  # for the shell in there
