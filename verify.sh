@@ -26,8 +26,8 @@ main() {
       [[ -n ${2-} ]] || usage_error "$1 needs a file"
       [[ -r $2 ]] || usage_error "$1: $2 can't be read"
       login_file=$2
-      IFS= read -r login <"$2" || [[ -n $login ]] || usage_error "$1: $2 is empty"
-      [[ $login == *:* ]] || usage_error "$1: the line of $2 is not user:password"
+      IFS= read -r login < <(text_of "$2") || [[ -n $login ]] || usage_error "$1: $2 is empty"
+      [[ $login == *:* && $login != [$'\xFE\xFF']* ]] || usage_error "$1: the line of $2 is not user:password, in UTF-8"
       shift
       ;;
     --report)

@@ -45,6 +45,8 @@ manual() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
 
 has() { command -v "$1" >/dev/null; }
 is_there() { [[ -e $1 || -L $1 ]]; }
+# text_of FILE: prints it without what some editors add: a byte order mark, and a CR at each line's end.
+text_of() { sed $'1s/^\xEF\xBB\xBF//; s/\r$//' "$1"; }
 sum_of() { sha256sum "$1" 2>/dev/null | cut -d' ' -f1; }
 
 # local_get PATH-OF-URL [CURL-OPTION...]: asks a server of this host, e.g. local_get 9090/-/ready.

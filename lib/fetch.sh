@@ -11,7 +11,7 @@ pin() {
     else if (what == "version") print $2
     else if (what == "sum") print $4
     else for (i = 5; i <= NF; i++) print $i
-  }' "$VERSIONS"
+  }' < <(text_of "$VERSIONS")
 }
 file_name() { pin "$1" urls | sed -n '1s,.*/,,p'; }
 check_sum() { [[ $(sum_of "$1") == "$(pin "$2" sum)" ]]; }

@@ -37,7 +37,8 @@ settle() {
 }
 
 check_options() {
-  local key host='([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])' loopback='(localhost|127\.[0-9.]+|\[::1\])' rest='(:[0-9]+)?(/[][A-Za-z0-9._~%/@:=+&?,-]*)?'
+  # A text in UTF-16 begins with bytes that UTF-8 never has.
+  local key secret=$'[^[:space:]\xFE\xFF][^[:cntrl:]]*' host='([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])' loopback='(localhost|127\.[0-9.]+|\[::1\])' rest='(:[0-9]+)?(/[][A-Za-z0-9._~%/@:=+&?,-]*)?'
   local -A form=(["role"]='agent' ["user"]='[A-Za-z0-9._@+/-]+' ["tenant"]="[A-Za-z0-9!._*'()|-]+" ["url"]="(https://$host|http://$loopback)$rest")
   form["query-url"]=${form["url"]}
   for key in "${!form[@]}"; do
@@ -53,7 +54,7 @@ check_options() {
   [[ -z ${FORWARD["user"]-} || -n ${GIVEN["password"]-} || (-z ${GIVEN["url"]-} && -e $BEFORE/password) ]] || usage_error "--forward-user needs --forward-password-file"
   [[ -n ${FORWARD["user"]-} || -z ${GIVEN["password"]-} ]] || usage_error "--forward-password-file needs --forward-user"
   for key in password token; do
-    [[ -z ${GIVEN[$key]-} || $(<"${GIVEN[$key]}") =~ ^[^[:space:]][^[:cntrl:]]*$ ]] || usage_error "${GIVEN[$key]} is not one line with the $key"
+    [[ -z ${GIVEN[$key]-} || $(text_of "${GIVEN[$key]}" | tr -d '\0') =~ ^$secret$ ]] || usage_error "${GIVEN[$key]} is not one line with the $key, in UTF-8"
   done
   [[ -z ${GIVEN["ca"]-} ]] || grep --quiet -e '-BEGIN CERTIFICATE-' "${GIVEN["ca"]}" || usage_error "${GIVEN["ca"]} has no certificate"
 }
@@ -67,7 +68,7 @@ forward() {
     folder=$(mktemp --directory "$CREDENTIALS/XXXXXX")
     for name in password token ca; do
       if [[ -n ${GIVEN[$name]-} ]]; then
-        (umask 077 && cat "${GIVEN[$name]}" >"$folder/$name")
+        (umask 077 && text_of "${GIVEN[$name]}" >"$folder/$name")
       elif has_credential "$name" && [[ $name == ca || -z ${GIVEN["password"]-}${GIVEN["token"]-} ]]; then
         cp --preserve=mode "${FORWARD["credentials"]}/$name" "$folder"
       fi

@@ -135,7 +135,7 @@ check_data() {
   done
   [[ -n ${FORWARD["url"]-} || ! -e $ETC/alloy/forward.alloy ]] || is_ours etc/alloy/forward.alloy ||
     refuse "$ETC/alloy/forward.alloy was edited, and would go on forwarding" "move it away"
-  elsewhere=$({ systemctl show --property ExecStart --value metrics-{prometheus,alloy}.service && sed 's/^\(http_port\) *= */\1=:/' "$ETC/grafana/grafana.ini"; } 2>/dev/null |
+  elsewhere=$({ systemctl show --property ExecStart --value metrics-{prometheus,alloy}.service && text_of "$ETC/grafana/grafana.ini" | sed 's/^\(http_port\) *= */\1=:/'; } 2>/dev/null |
     grep -oE '(listen-addr[a-z]*|^http_port)=[^ ]*' | grep -vE ':(9090|12345|3001)$' | paste -sd' ') || :
   [[ -z $elsewhere ]] || refuse "the stack finds its parts by their ports, and an edit or a drop-in has others: $elsewhere" \
     "set them back to 9090 (Prometheus), 12345 (Alloy) and 3001 (Grafana); for another address, put a proxy in front"

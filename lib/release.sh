@@ -85,33 +85,3 @@ checkout_files() {
 
 # What only checks needs none of root's rights.
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs "$@"; }
-
-# The configuration as it will be, a person's edits in it, judged by the programs themselves.
-check_configuration() {
-  local action path rules stage=$RUN/stage
-  mkdir -m 0700 "$stage"
-  # Symlinks that lead nowhere stay such.
-  [[ ! -d $ETC ]] || (cd "$ETC" && find -L . -type f -exec cp --dereference --parents --target-directory="$stage" {} + &&
-    find -L . -type l -exec cp --no-dereference --parents --target-directory="$stage" {} +)
-  while read -r _ action path; do
-    case $action:$path in
-    write:etc/*) install -D -m 0644 "$MADE/$path" "$stage/${path#etc/}" ;;
-    remove:etc/*) rm -f "$stage/${path#etc/}" ;;
-    esac
-  done < <(plan "$MADE")
-  chown --no-dereference -R 65534:65534 "$stage"
-  if in_role prometheus; then
-    # The syntax only, as a credential that systemd hands over is not there yet; that leaves out the rules.
-    accepts Prometheus "$(tree_of prometheus)/bin/promtool" check config --syntax-only "$stage/prometheus/prometheus.yml"
-    mapfile -t rules < <(find "$stage/prometheus/rules" -name '*.yml' 2>/dev/null)
-    ((${#rules[@]} == 0)) || accepts Prometheus "$(tree_of prometheus)/bin/promtool" check rules "${rules[@]}"
-  fi
-  accepts Alloy "$(tree_of alloy)/bin/alloy" validate "$stage/alloy"
-}
-
-# accepts NAME COMMAND...
-accepts() {
-  local output
-  output=$(as_nobody "${@:2}" 2>&1) ||
-    die "$1 refuses its configuration: ${output//"$RUN/stage"/"$ETC"}" "correct that file; what is shipped is in $ROOT/etc"
-}

@@ -85,7 +85,8 @@ def alloy_scrapes_what_the_design_says():
     for job in ("metrics_service", "node", "applications"):
         if f'prometheus.scrape "{job}"' not in text:
             yield f"no scrape {job}"
-    if f'files = ["{INSTALLED}/targets.d/*.yml"]' not in text:
+    files = re.search(r"files = \[(.*?)\]", text, re.S)
+    if re.findall(r'"(.*?)"', files[1]) != [f"{INSTALLED}/targets.d/*.{end}" for end in ("yml", "yaml", "json")]:
         yield "the folder of drop-in targets is another one"
 
 
@@ -115,7 +116,7 @@ def paths_agree_with_the_units():
     for name, pattern, path in [
         ("metrics-alloy.service", r"^\s*(/etc/\S*)$", "alloy"),
         ("metrics-prometheus.service", r"--config\.file=(\S+)", "prometheus/prometheus.yml"),
-        ("metrics-prometheus.service", r"^EnvironmentFile=(\S+)", "prometheus/retention.env"),
+        ("metrics-prometheus.service", r"^EnvironmentFile=-(\S+)", "prometheus/retention.env"),
         ("metrics-grafana.service", r"--config=(\S+)", "grafana/grafana.ini"),
     ]:
         if unit(name, pattern) != f"{INSTALLED}/{path}":
@@ -123,10 +124,10 @@ def paths_agree_with_the_units():
         if not (ETC / path).exists():
             yield f"etc/{path} is missing"
 
-    state = "/var/lib/" + unit("metrics-grafana.service", r"^StateDirectory=(\S+)")
+    state = tuple(f"/var/lib/{name}/" for name in unit("metrics-grafana.service", r"^StateDirectory=(.+)").split())
     paths = grafana_ini()["paths"]
     for key in ("data", "logs", "plugins"):
-        if not (paths[key] + "/").startswith(state + "/"):
+        if not (paths[key] + "/").startswith(state):
             yield f"Grafana's {key} are outside of {state}, where it can't write"
     home = grafana_ini()["dashboards"]["default_home_dashboard_path"]
     for path in (paths["provisioning"], home, *(provider["options"]["path"] for provider in providers())):
@@ -136,7 +137,7 @@ def paths_agree_with_the_units():
 
 def retention_is_what_the_unit_reads():
     assigned = dict(re.findall(r"^(\w+)=(\S+)$", (ETC / "prometheus/retention.env").read_text(), re.M))
-    read = set(re.findall(r"\$\{(\w+)\}", (ROOT / "systemd/metrics-prometheus.service").read_text()))
+    read = set(re.findall(r"\$\{(\w+):\+", (ROOT / "systemd/metrics-prometheus.service").read_text()))
     if set(assigned) != read:
         yield f"retention.env sets {sorted(assigned)}, the unit reads {sorted(read)}"
     if not re.fullmatch(r"\d+[hdwy]", assigned.get("RETENTION_TIME", "")):
@@ -150,7 +151,7 @@ def one_scrape_interval_everywhere():
         "prometheus.yml": prometheus_yml()["global"]["scrape_interval"],
         "the data source": datasource()["jsonData"]["timeInterval"],
     }
-    for value in re.findall(r'scrape_interval = "(\w+)"', ALLOY[0].read_text()):
+    for value in re.findall(r'scrape_interval\s*= "(\w+)"', ALLOY[0].read_text()):
         found["config.alloy"] = value if found.get("config.alloy", value) == value else "different ones"
     if set(found.values()) != {"15s"}:
         yield f"not 15 s everywhere: {found}"
@@ -158,11 +159,11 @@ def one_scrape_interval_everywhere():
 
 def files_laid_beside_are_not_read():
     """An upgrade lays the new version of an edited file beside it as NAME.new."""
-    globs = [*prometheus_yml()["rule_files"], *re.findall(r'files\s*= \["(.*?)"\]', code(ALLOY[0].read_text()))]
+    globs = [*prometheus_yml()["rule_files"], *re.findall(r'"(/etc/.*?)",', code(ALLOY[0].read_text()))]
     for glob in globs:
-        if not re.search(r"/\*\.yml$", glob):
+        if not re.search(r"/\*\.(yml|yaml|json)$", glob):
             yield f"{glob} may match *.new"
-    examples = [path for path in (ETC / "targets.d").iterdir() if path.match("*.yml")]
+    examples = [path for path in (ETC / "targets.d").iterdir() if path.suffix in (".yml", ".yaml", ".json")]
     if examples:
         yield f"would be scraped on every host: {examples}"
 
@@ -203,7 +204,7 @@ def grafana_keeps_to_itself():
 
 def grafana_is_provisioned():
     folder = ETC / "grafana/provisioning"
-    for name in ("alerting", "dashboards", "datasources", "notifiers", "plugins"):
+    for name in ("alerting", "dashboards", "datasources", "plugins"):
         if not any((folder / name).glob("*")) and not (folder / name / ".keep").exists():
             yield f"provisioning/{name} would be missing on the host, and Grafana log an error"
     for path in sorted(folder.rglob("*.yaml")):

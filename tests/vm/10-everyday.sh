@@ -40,10 +40,14 @@ anyone_may_verify() {
 
 takes_in_another_application() {
   vm systemd-run --quiet --unit=application "$SERVICE" --listen 127.0.0.1:8100
-  vm sh -c 'printf -- "- targets: [127.0.0.1:8100]\n  labels: {job: application}\n" >/etc/metrics-stack/targets.d/application.yml'
+  # Beside a file that Alloy can't read, as it holds no list.
+  vm sh -c 'echo "targets: [127.0.0.1:1]" >/etc/metrics-stack/targets.d/wrong.yaml'
+  vm sh -c 'echo "[{\"targets\": [\"127.0.0.1:8100\"], \"labels\": {\"job\": \"application\", \"app.kubernetes.io/name\": \"shop\"}}]" >/etc/metrics-stack/targets.d/application.json'
   eventually 60 query_is 'up{job="application"}' 1
-  equal "instance" "$(query 'count(up{job="application",instance="127.0.0.1:8100"})')" 1
-  vm rm /etc/metrics-stack/targets.d/application.yml
+  equal "instance" "$(query 'count(up{job="application",instance="127.0.0.1:8100","app.kubernetes.io/name"="shop"})')" 1
+  get 12345/metrics | grep '^prometheus_sd_file_read_errors_total{.*component_id="discovery.file.applications".*} [1-9]'
+  contains "$(get 12345/-/healthy)" "components are healthy"
+  vm rm /etc/metrics-stack/targets.d/application.json /etc/metrics-stack/targets.d/wrong.yaml
   eventually 60 query_is 'count(up{job="application"}) or vector(0)' 0
   vm systemctl stop application
 }
@@ -77,7 +81,7 @@ keeps_what_a_person_changed() {
   local before drop_in=/etc/systemd/system/metrics-grafana.service.d/person.conf
   vm mkdir -p "${drop_in%/*}"
   vm sh -c "printf '[Service]\nNice=5\n' >$drop_in"
-  vm sed -i 's/15d/6d/' /etc/metrics-stack/prometheus/retention.env
+  vm sed -i 's/15d$/6d/; s/=4GB/=/' /etc/metrics-stack/prometheus/retention.env
   vm systemctl daemon-reload
   vm systemctl restart metrics-prometheus metrics-grafana
   eventually 30 verify --quick
@@ -86,6 +90,7 @@ keeps_what_a_person_changed() {
   equal "invocations" "$(invocations)" "$before"
   contains "$(vm cat "$drop_in")" Nice=5
   contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.time":"6d"'
+  contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.size":"0B"'
 }
 
 names_news_beside_an_edit() {
@@ -141,7 +146,8 @@ grafana_password_is_a_persons() {
   contains "$(<"$NOTES/verify")" "- Grafana's data source and dashboards"
   contains "$(<"$NOTES/verify")" "password has been changed"
   vm rm /etc/metrics-stack/targets.d/{map.yml,private.yml,shop.jsonc}
-  vm sh -c 'umask 077 && echo "admin:a long one" >/root/login'
+  # As an editor of Windows saves it.
+  vm sh -c 'umask 077 && printf "\357\273\277admin:a long one\r\n" >/root/login'
   keep verify verify --grafana-login /root/login
   contains "$(<"$NOTES/verify")" "✓ Grafana answers a query"
   contains "$(<"$NOTES/verify")" "✓ Alloy reads each file"

@@ -55,6 +55,7 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
         "targets forward_to job_name scrape_interval scrape_timeout metrics_path scheme params honor_labels honor_timestamps \
          track_timestamps_staleness body_size_limit sample_limit target_limit label_limit label_name_length_limit \
          label_value_length_limit scrape_protocols scrape_fallback_protocol scrape_native_histograms scrape_classic_histograms \
+         metric_name_validation_scheme metric_name_escaping_scheme \
          enable_compression extra_metrics honor_metadata follow_redirects enable_http2 bearer_token_file proxy_url"),
 ];
 /// Attributes of a scrape that Prometheus does not take under that name.
@@ -93,7 +94,7 @@ pub fn load(folder: &Path, exporter: &str) -> Result<Plan> {
     let mut blocks = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-        let root = parse(&file.display().to_string(), &text)?;
+        let root = parse(&file.display().to_string(), text.trim_start_matches('\u{feff}'))?;
         if let Some((name, _)) = root.attributes.first() {
             return Err(format!("{}: unrecognized attribute name {name:?}", file.display()));
         }
@@ -270,6 +271,10 @@ impl<'a> Graph<'a> {
         let job = common.get("job_name").and_then(Value::as_str).unwrap_or(id).to_owned();
         common.retain(|name, _| !NOT_PASSED_ON.contains(&name.as_str()) && name != "clustering");
         common.entry("scrape_interval").or_insert(json!("60s"));
+        // Alloy's defaults; Prometheus' own are the other ones.
+        let names = common.entry("metric_name_validation_scheme").or_insert(json!("legacy"));
+        let escaping = if names == "utf8" { "allow-utf-8" } else { "underscores" };
+        common.entry("metric_name_escaping_scheme").or_insert(json!(escaping));
         let targets =
             block.attribute("targets").ok_or(format!("{}: missing required attribute \"targets\"", block.place))?;
         let Value::Array(targets) = self.value(targets, &block.place, 0)? else {

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
             println!("alloy, version v{VERSION} (a stand-in for tests, not Grafana Alloy)");
             Ok(())
         }
-        Some("validate") => config::load(&folder, "127.0.0.1:0").map(drop),
+        Some("validate") => known_flags(&args[1..]).and_then(|()| config::load(&folder, "127.0.0.1:0")).map(drop),
         Some("run") => run(&args, &folder),
         _ => Err("usage: alloy run|validate [--server.http.listen-addr=ADDRESS] [--storage.path=DIR] FOLDER".into()),
     };
@@ -35,6 +35,22 @@ fn main() -> ExitCode {
             eprintln!("Error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// `alloy validate` has few of the flags of `alloy run`.
+fn known_flags(args: &[String]) -> Result<(), String> {
+    const KNOWN: [&str; 5] = [
+        "--config.format",
+        "--config.bypass-conversion-errors",
+        "--config.extra-args",
+        "--stability.level",
+        "--feature.community-components.enabled",
+    ];
+    let name = |arg: &String| arg.split('=').next().unwrap_or_default().to_owned();
+    match args.iter().map(name).find(|name| name.starts_with("--") && !KNOWN.contains(&name.as_str())) {
+        Some(name) => Err(format!("unknown flag: {name}")),
+        None => Ok(()),
     }
 }
 
@@ -197,6 +213,7 @@ impl Alloy {
     /// The agent's metrics under the names and labels that they have in Alloy, and Alloy's own.
     fn metrics(&self, agent: &str) -> String {
         let (mut text, mut highest) = (String::new(), "0");
+        let files = self.plan.components.iter().find(|c| c.name == "discovery.file").map(Component::id);
         for line in agent.lines() {
             // Alloy says of each queue what this agent says of all.
             if let Some(value) = line.strip_prefix("prometheus_remote_storage_highest_timestamp_in_seconds ") {
@@ -218,6 +235,15 @@ impl Alloy {
                 .and_then(|rest| rest.split_once('}'))
             {
                 text += &format!("prometheus_remote_storage_queue_highest_timestamp_seconds{{{labels}}} {highest}\n");
+            }
+            // Alloy has them for each component.
+            if let (true, Some(files)) = (line.starts_with("prometheus_sd_file_"), &files) {
+                let (name, value) = line.split_once(' ').unwrap_or((&line, ""));
+                let labels = format!("component_id=\"{files}\",component_path=\"/\"");
+                line = match name.split_once('{') {
+                    Some((name, more)) => format!("{name}{{{labels},{more} {value}"),
+                    None => format!("{name}{{{labels}}} {value}"),
+                };
             }
             text += &line;
             text.push('\n');

@@ -14,7 +14,7 @@ impl Ini {
         let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
         let mut section = String::new();
         let mut values = HashMap::new();
-        for (i, line) in text.lines().map(str::trim).enumerate() {
+        for (i, line) in text.trim_start_matches('\u{feff}').lines().map(str::trim).enumerate() {
             if line.is_empty() || line.starts_with([';', '#']) {
                 continue;
             } else if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
