@@ -110,8 +110,8 @@ download_only() {
 # What is started is worth more than a check that is wrong: whatever this says, nothing is taken back.
 verify() {
   # Without the lock: it changes nothing.
-  if [[ -n $BEGUN ]]; then "$ROOT/verify.sh"; else "$ROOT/verify.sh" --quick; fi 9<&- ||
-    die "the stack runs, but not everything holds" "see the ✗ above, then run: $ROOT/verify.sh"
+  if [[ -n $BEGUN ]]; then bash "$ROOT/verify.sh"; else bash "$ROOT/verify.sh" --quick; fi 9<&- ||
+    die "the stack runs, but not everything holds" "see the ✗ above, then run: $SCRIPTS/verify.sh"
 }
 
 # The end of every run, however it comes.
@@ -131,7 +131,7 @@ finish() {
 
 # What has failed is left for what was active before. Errors on the way end it, hence the subshell and no condition.
 go_back() {
-  (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if not to you, report it with what this writes: sudo $ROOT/verify.sh --report FILE"
+  (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if not to you, report it with what this writes: sudo $SCRIPTS/verify.sh --report FILE"
   rm -f "$RESERVE"
   RETREAT=1
   if [[ -z $BEGUN ]]; then

@@ -21,6 +21,10 @@ UNITS=(metrics-stack.target metrics-prometheus.service metrics-service.socket me
 
 VERSION=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' "$ROOT/Cargo.toml")
 readonly VERSION
+# The checkout as hints name it: quoted, and after `bash` where a zip or a share has dropped the x bits.
+SCRIPTS=$(printf %q "$ROOT")
+[[ -x $ROOT/install.sh && -x $ROOT/verify.sh && -x $ROOT/uninstall.sh ]] || SCRIPTS="bash $SCRIPTS"
+readonly SCRIPTS
 
 say() { printf '%s\n' "$*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
@@ -36,12 +40,15 @@ die() {
   exit 1
 }
 usage_error() {
-  problem "$1" "$0 --help lists the options"
+  problem "$1" "$(call_of --help) lists the options"
   exit 2
 }
 
 # The comment at the head of the calling script is its manual.
 manual() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
+
+# call_of ARGUMENT...: how to call the running script again, with these.
+call_of() { printf %s "$SCRIPTS/${0##*/}" && { (($# == 0)) || printf ' %q' "$@"; }; }
 
 has() { command -v "$1" >/dev/null; }
 is_there() { [[ -e $1 || -L $1 ]]; }
@@ -50,7 +57,7 @@ sum_of() { sha256sum "$1" 2>/dev/null | cut -d' ' -f1; }
 # local_get PATH-OF-URL [CURL-OPTION...]: asks a server of this host, e.g. local_get 9090/-/ready.
 local_get() { curl --disable --noproxy '*' --fail --silent --show-error --max-time 10 "${@:2}" "http://127.0.0.1:$1"; }
 
-need_root() { [[ $EUID -eq 0 ]] || die "this needs root" "run: sudo $0 $*"; }
+need_root() { [[ $EUID -eq 0 ]] || die "this needs root" "run: sudo $(call_of "$@")"; }
 
 # One install or uninstall at a time; a program that one of them started and left behind counts, too.
 lock() {

@@ -109,7 +109,7 @@ finish_build() {
 # take_service BINARY: from here on nobody but root can change it. It is asked for its version as nobody.
 take_service() {
   local version
-  [[ -f $1 && -x $1 ]] || die "$1 is not a program" "name the service's binary, e.g. target/release/metrics-service"
+  [[ -f $1 ]] || die "$1 is not there" "name the service's binary, e.g. target/release/metrics-service"
   SERVICE_TREE=$(compgen -G "$TREES/metrics-service-*-$(sum_of "$1" | cut -c1-8)") && is_whole "$SERVICE_TREE" && return
   install -D -m 0755 "$1" "$SERVICE_NEW/bin/metrics-service"
   version=$(as_nobody "$SERVICE_NEW/bin/metrics-service" --version 2>/dev/null) || :

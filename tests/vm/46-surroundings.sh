@@ -80,15 +80,17 @@ opt_is_missing() {
   vm mkdir /opt
 }
 
-# Whoever swaps an archive after it has been looked at swaps nothing.
+# Whoever swaps an archive after it has been looked at swaps nothing. The scripts have lost their x bits, as in a zip archive.
 archives_are_copied() {
   vm cp -r "$ARCHIVE_DIR" /srv/archives
-  begin "$CHECKOUT/install.sh" --from /srv/archives --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
+  vm sh -c "chmod a-x $CHECKOUT/*.sh $SERVICE"
+  begin bash "$CHECKOUT/install.sh" --from /srv/archives --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
   wait_until "==> release"
   vm sh -c 'for file in /srv/archives/*; do echo swapped >$file; done'
   wait "$JOB"
   cp "$NOTES/cut" "$NOTES/install"
   says_how_to_go_on
+  contains "$(<"$NOTES/install")" "sudo bash $CHECKOUT/uninstall.sh, with --purge"
   vm rm -r /srv/archives
 }
 
