@@ -52,6 +52,11 @@ call_of() { printf %s "$SCRIPTS/${0##*/}" && { (($# == 0)) || printf ' %q' "$@";
 
 has() { command -v "$1" >/dev/null; }
 is_there() { [[ -e $1 || -L $1 ]]; }
+# uptime_now: prints the seconds since boot. The clock, and SECONDS with it, can be set during a wait.
+uptime_now() {
+  local seconds
+  read -r seconds _ </proc/uptime && echo "${seconds%.*}"
+}
 sum_of() { sha256sum "$1" 2>/dev/null | cut -d' ' -f1; }
 
 # local_get PATH-OF-URL [CURL-OPTION...]: asks a server of this host, e.g. local_get 9090/-/ready.

@@ -68,7 +68,8 @@ start_part() {
   for unit in $(units_of "$1"); do
     if [[ ! -e $MARKS/$1 ]] && is_active "$unit"; then continue; fi
     is_wanted "$unit" "$1" || continue
-    BEGUN=1 STARTED_AT=$(date +%s)
+    BEGUN=1 STARTED_AT=$(uptime_now)
+    JOURNAL_END=$(journalctl --quiet --lines 1 --show-cursor --no-pager 2>/dev/null | sed -n 's/^-- cursor: //p') || :
     # Its count of restarts begins anew.
     systemctl reset-failed "$unit" 2>/dev/null || :
     case $unit in
@@ -84,14 +85,14 @@ wait_until_ready() {
   local url=${READINESS[$1]-} restarts
   until [[ -z $url ]] || local_get "$url" >/dev/null 2>&1; do
     restarts=$(systemctl show --property NRestarts --value "$1")
-    ((restarts < 3 && $(date +%s) - STARTED_AT < READY_TIMEOUT)) || unit_failed "$1"
+    ((restarts < 3 && $(uptime_now) - STARTED_AT < READY_TIMEOUT)) || unit_failed "$1"
     sleep 0.2
   done
 }
 
 unit_failed() {
   echo "the last lines of $1's journal:" >&2
-  journalctl --quiet --unit "$1" --since "@$STARTED_AT" --lines 15 --output cat --no-pager | sed 's/^/  | /' >&2
+  journalctl --quiet --unit "$1" ${JOURNAL_END:+--after-cursor="$JOURNAL_END"} --lines 15 --output cat --no-pager | sed 's/^/  | /' >&2
   die "$1 does not get ready" "its journal above says why"
 }
 
