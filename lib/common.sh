@@ -81,9 +81,18 @@ exec 7>&1 8>&1
 keep_log() {
   mkdir -p "$LOGS" 2>/dev/null || return 0
   LOG=$LOGS/$(date +%Y%m%d-%H%M%S)-$1.log
-  exec 7> >(trap '' INT TERM HUP && exec tee --output-error=warn-nopipe "$LOG" 9<&-)
+  exec 7> >(trap '' INT TERM HUP PIPE && exec 9<&- && copy_lines)
   TEE=$!
   exec >&7 2>&1
+}
+
+# Not tee: that of uutils 0.8 ends after its first read.
+copy_lines() {
+  local line
+  while IFS= read -r line || [[ -n $line ]]; do
+    printf '%s\n' "$line" >>"$LOG" || :
+    printf '%s\n' "$line" || :
+  done 2>/dev/null
 }
 
 # close_log STATUS: the last lines are to be there before the prompt is, but a program that was left behind may hold on to its output.

@@ -111,7 +111,8 @@ take_service() {
   local version
   [[ -f $1 ]] || die "$1 is not there" "name the service's binary, e.g. target/release/metrics-service"
   SERVICE_TREE=$(compgen -G "$TREES/metrics-service-*-$(sum_of "$1" | cut -c1-8)") && is_whole "$SERVICE_TREE" && return
-  install -D -m 0755 "$1" "$SERVICE_NEW/bin/metrics-service"
+  mkdir -p "$SERVICE_NEW/bin"
+  install -m 0755 "$1" "$SERVICE_NEW/bin/metrics-service"
   version=$(as_nobody "$SERVICE_NEW/bin/metrics-service" --version 2>/dev/null) || :
   [[ $version =~ ^metrics-service\ ([0-9][0-9A-Za-z.+~-]*)$ ]] ||
     die "$1 does not run here, or is not the service" "build it on the same architecture with a glibc no newer than this host's: cargo build --release --locked"

@@ -72,7 +72,8 @@ compose() {
   local path component
   while IFS= read -r path; do
     in_role "$path" || continue
-    install -D -m 0644 "$ROOT/$path" "$MADE/$path"
+    mkdir -p "$MADE/${path%/*}"
+    install -m 0644 "$ROOT/$path" "$MADE/$path"
   done < <(checkout_files)
   for component in metrics-service "${ARCHIVED[@]}"; do ln -s "$(tree_of "$component")" "$MADE/$component"; done
   compose_forward
@@ -88,14 +89,18 @@ as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs 
 
 # The configuration as it will be, a person's edits in it, judged by the programs themselves.
 check_configuration() {
-  local action path rules stage=$RUN/stage
+  local action path file rules stage=$RUN/stage
   mkdir -m 0700 "$stage"
   # Symlinks that lead nowhere stay such.
   [[ ! -d $ETC ]] || (cd "$ETC" && find -L . -type f -exec cp --dereference --parents --target-directory="$stage" {} + &&
     find -L . -type l -exec cp --no-dereference --parents --target-directory="$stage" {} +)
   while read -r _ action path; do
     case $action:$path in
-    write:etc/*) install -D -m 0644 "$MADE/$path" "$stage/${path#etc/}" ;;
+    write:etc/*)
+      file=$stage/${path#etc/}
+      mkdir -p "${file%/*}"
+      install -m 0644 "$MADE/$path" "$file"
+      ;;
     remove:etc/*) rm -f "$stage/${path#etc/}" ;;
     esac
   done < <(plan "$MADE")

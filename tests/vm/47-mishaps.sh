@@ -86,7 +86,8 @@ echo metrics-service ../../../../etc'
 }
 
 report_is_complete() {
-  vm sh -c "printf '[Service]\nEnvironment=API_TOKEN=very-hidden\n' | install -D /dev/stdin /etc/systemd/system/metrics-grafana.service.d/mine.conf"
+  vm mkdir -p /etc/systemd/system/metrics-grafana.service.d
+  vm sh -c "printf '[Service]\nEnvironment=API_TOKEN=very-hidden\n' | tee /etc/systemd/system/metrics-grafana.service.d/mine.conf"
   vm sh -c 'echo "# edited https://me:very-hidden@example.org" >>/etc/metrics-stack/alloy/outputs.alloy; rm /opt/metrics-stack/grafana
     systemctl daemon-reload; systemctl stop metrics-alloy-ui.socket metrics-alloy-ui.service'
   keep report verify --report /root/report || :
