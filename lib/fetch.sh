@@ -41,7 +41,7 @@ fetch() {
     return
   fi
   [[ -n $SERVICE_BINARY ]] || finish_build
-  take_service "${SERVICE_BINARY:-$ROOT/target/release/metrics-service}"
+  take_service "${SERVICE_BINARY:-$BUILT}"
 }
 
 # download COMPONENT FOLDER: from --from, or the first of its URLs that gives the pinned file.
@@ -91,10 +91,15 @@ transfer() {
   return 1
 }
 
-# As the builder, so that no file of root's is left in their checkout. In a process group of its own, to be ended as a whole.
+# As the builder, so that no file of root's is left in their checkout. In a process group of its own,
+# to be ended as a whole. The target is named, because the builder's configuration of cargo can name
+# another one, and the program would be in another directory.
 start_build() {
+  local target
+  target=$(as_builder cargo --version --verbose | sed -n 's/^host: //p')
+  BUILT=$ROOT/target/$target/release/metrics-service
   set -m
-  as_builder cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" --target-dir "$ROOT/target" >&2 9<&- &
+  as_builder cargo build --release --locked --quiet --target "$target" --manifest-path "$ROOT/Cargo.toml" --target-dir "$ROOT/target" >&2 9<&- &
   set +m
   BUILD=$!
 }
