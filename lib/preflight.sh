@@ -47,8 +47,13 @@ architecture() {
   esac
 }
 
-# at_least A B: version A is B or newer.
-at_least() { [[ $(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]; }
+# at_least A B: version A is B or newer. For sort -V a pre-release, such as 1.20.0-rc.1, is older
+# than its release with ~ in place of -.
+at_least() {
+  local a=${1#v} b=${2#v}
+  a=${a/-/"~"} b=${b/-/"~"}
+  [[ $(printf '%s\n' "$a" "$b" | sort -V | head -n 1) == "$b" ]]
+}
 
 # versions.conf has exactly one line with a sum and a URL for each archive; with --from, one of its files is there.
 check_pins() {
@@ -120,15 +125,29 @@ check_places() {
   done
   while read -r path; do
     ! is_there "$path" || [[ -d $path ]] || refuse "$path is not a folder" "rename it"
-  done < <(printf '%s\n' /opt "$OPT" "$TREES" "$RELEASES" "$VAR" "$STATE" "$LOGS" "$CACHE" "$ETC" && find "$ROOT/etc" -mindepth 1 -type d -printf "$ETC/%P\n")
+  done < <(printf '%s\n' "${OPT%/*}" "$OPT" "$TREES" "$RELEASES" "$VAR" "$STATE" "$LOGS" "$CACHE" "$ETC" && find "$ROOT/etc" -mindepth 1 -type d -printf "$ETC/%P\n")
+  # The check of the configuration follows symlinks, and fails at a loop of them.
+  [[ ! -d $ETC ]] || while read -r path; do
+    refuse "the configuration can't be read: ${path#find: }" "remove or correct that symlink"
+  done < <(find -L "$ETC" -false 2>&1 || :)
+}
+
+# version_in TREE COMPONENT: as the name of a tree has it.
+version_in() {
+  local version=${1##*/"$2"-}
+  echo "${version%-*}"
+}
+# version_that_ran COMPONENT: the last one that has run on the data.
+version_that_ran() {
+  local tree
+  tree=$(readlink "$OPT/$1" || cat "$STATE/ran-$1" 2>/dev/null) && version_in "$tree" "$1"
 }
 
 # What an older version can't read any more is not given to it, and what listens elsewhere would be waited for in vain.
 check_data() {
   local component ran elsewhere
   for component in "${ARCHIVED[@]}"; do
-    ran=$(readlink "$OPT/$component" || cat "$STATE/ran-$component" 2>/dev/null) || continue
-    ran=${ran##*/"$component"-} ran=${ran%-*}
+    ran=$(version_that_ran "$component") || continue
     [[ -n $ALLOW_DOWNGRADE ]] || at_least "$(pin "$component" version)" "$ran" ||
       refuse "$component $ran has run on the data here, and $(pin "$component" version) is older: it may not be able to read it" \
         "install a release that has $component $ran or newer, or take the risk with --allow-downgrade"
