@@ -99,6 +99,8 @@ unit_failed() {
 # A drop-in with a user of its own keeps the data where the symlink is otherwise.
 grafana_data() { realpath --quiet "$VAR/grafana" || echo "$VAR/grafana"; }
 
+alloy_data() { realpath --quiet "$VAR/alloy" || echo "$VAR/alloy"; }
+
 # change_database TREE: Grafana migrates its database, which an older one can't read then: what it was goes back with the release before.
 # Both ways can be cut off anywhere and done again.
 change_database() {
@@ -119,6 +121,22 @@ change_database() {
     sync "$before.part"/*
     rename "$before.part" "$before"
   fi
+}
+
+# set_wal_aside TREE: an older Alloy can take records of a newer one's write-ahead log for corruption
+# and not start. No sample is lost: Alloy never sends after a start what it had not sent before. The
+# next upgrade deletes the old log. This can be interrupted anywhere and done again.
+set_wal_aside() {
+  local ran log version
+  version=$(version_in "$1" alloy)
+  ran=$(version_that_ran alloy) || return 0
+  [[ -n $1 ]] && ! at_least "$version" "$ran" || return 0
+  while read -r log; do
+    rm -rf "$log-before"
+    mv --no-target-directory "$log" "$log-before"
+    sync "${log%/*}"
+    say "    alloy $version starts without the write-ahead log of $ran: it is kept in $log-before"
+  done < <(find "$(alloy_data)" -name wal-before -prune -o -name wal -type d -print -prune 2>/dev/null)
 }
 
 # proxy_may on|off: SELinux lets systemd's socket proxy connect only with these booleans. Those that were off are noted, and put back.
