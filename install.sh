@@ -55,7 +55,7 @@ main() {
   run release
   run activate "$NEW_RELEASE"
   [[ -z $DRY_RUN ]] || exit 0
-  rm -rf "$CACHE"
+  empty "$CACHE"
   run verify
   say_end "$BEGUN"
 }
@@ -156,7 +156,7 @@ go_back() {
   )
   [[ -z $FROM ]] || rm -f "${ARCHIVE[@]}"
   rmdir "$CACHE" 2>/dev/null
-  [[ ! -d $CACHE ]] || echo "kept: what has arrived in $CACHE, for the next run to go on from; uninstall.sh --purge takes it"
+  ! has_files "$CACHE" || echo "kept: what has arrived in $CACHE, for the next run to go on from; uninstall.sh --purge takes it"
   [[ ! -d $VAR || -e $OPT/current ]] || say_kept
 }
 

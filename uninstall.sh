@@ -44,9 +44,10 @@ main() {
     say "metrics-stack is not installed"
     remove_unused
   fi
-  rm -rf "$CACHE"
+  empty "$CACHE"
   say_kept
   remove_traces
+  [[ -z $LEFT ]] || die "$LEFT" "see why it can't be deleted, then run: $(call_of --purge --yes)"
 }
 
 finish() {

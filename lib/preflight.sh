@@ -70,21 +70,34 @@ check_pins() {
   done
 }
 
-# Counts what has yet to be placed, by file system, as folders may share one.
+# Counts what has yet to be placed, by file system: each directory can be a mount or a symlink.
 check_disk() {
-  local -A need=(["/var/lib"]=$NEED_STATE ["/etc"]=$NEED_ETC) sum=() free=()
-  local component path room device
+  local -A need=(["$STATE"]=1 ["$LOGS"]=1 ["$ETC"]=$NEED_ETC) sum=() free=() name=()
+  local component path place device
   for component in "${ARCHIVED[@]}"; do
-    ! is_missing "$component" || need+=(["/opt"]=$NEED_PROGRAMS ["/var/cache"]=$NEED_DOWNLOADS)
+    path=$VAR/$component
+    is_there "$path" || path=$PRIVATE/metrics-stack/$component
+    need["$path"]=$((NEED_STATE / ${#ARCHIVED[@]}))
+    ! is_missing "$component" || need+=(["$TREES"]=$NEED_PROGRAMS ["$CACHE"]=$NEED_DOWNLOADS)
   done
   for path in "${!need[@]}"; do
-    read -r room device < <({ df --block-size=1M --output=avail,target "$path" 2>/dev/null || df --block-size=1M --output=avail,target /; } | tail -n 1)
-    sum[$device]=$((${sum[$device]-0} + need[$path])) free[$device]=$room
+    place=$(existing "$path")
+    device=$(stat --dereference --format %d "$place")
+    sum["$device"]=$((${sum["$device"]-0} + need["$path"]))
+    free["$device"]=$(df --block-size=1M --output=avail "$place" | tail -n 1)
+    name["$device"]=$(df --output=target "$place" | tail -n 1)
   done
   for device in "${!sum[@]}"; do
-    ((free[$device] >= sum[$device])) ||
-      refuse "$device has ${free[$device]} MB of free disk, ${sum[$device]} MB are needed" "make room there, or attach a larger disk"
+    ((free["$device"] >= sum["$device"])) ||
+      refuse "${name["$device"]} has $((free["$device"])) MB of free disk, ${sum["$device"]} MB are needed" \
+        "make room there, or attach a larger disk"
   done
+}
+# existing PATH: it, or its nearest parent that exists.
+existing() {
+  local path=$1
+  while [[ ! -e ${path:=/} ]]; do path=${path%/*}; done
+  echo "$path"
 }
 
 # As ss tells; without it, a server that finds its port taken says so. Who listens on every address of IPv4 keeps us away, too.
