@@ -55,7 +55,7 @@ main() {
   run release
   run activate "$NEW_RELEASE"
   [[ -z $DRY_RUN ]] || exit 0
-  rm -rf "$CACHE"
+  empty "$CACHE"
   run verify
   say_end "$BEGUN"
 }
@@ -110,8 +110,8 @@ download_only() {
 # What is started is worth more than a check that is wrong: whatever this says, nothing is taken back.
 verify() {
   # Without the lock: it changes nothing.
-  if [[ -n $BEGUN ]]; then "$ROOT/verify.sh"; else "$ROOT/verify.sh" --quick; fi 9<&- ||
-    die "the stack runs, but not everything holds" "see the ✗ above, then run: $ROOT/verify.sh"
+  if [[ -n $BEGUN ]]; then bash "$ROOT/verify.sh"; else bash "$ROOT/verify.sh" --quick; fi 9<&- ||
+    die "the stack runs, but not everything holds" "see the ✗ above, then run: $SCRIPTS/verify.sh"
 }
 
 # The end of every run, however it comes.
@@ -131,7 +131,7 @@ finish() {
 
 # What has failed is left for what was active before. Errors on the way end it, hence the subshell and no condition.
 go_back() {
-  (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if not to you, report it with what this writes: sudo $ROOT/verify.sh --report FILE"
+  (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if not to you, report it with what this writes: sudo $SCRIPTS/verify.sh --report FILE"
   rm -f "$RESERVE"
   RETREAT=1
   if [[ -z $BEGUN ]]; then
@@ -156,7 +156,7 @@ go_back() {
   )
   [[ -z $FROM ]] || rm -f "${ARCHIVE[@]}"
   rmdir "$CACHE" 2>/dev/null
-  [[ ! -d $CACHE ]] || echo "kept: what has arrived in $CACHE, for the next run to go on from; uninstall.sh --purge takes it"
+  ! has_files "$CACHE" || echo "kept: what has arrived in $CACHE, for the next run to go on from; uninstall.sh --purge takes it"
   [[ ! -d $VAR || -e $OPT/current ]] || say_kept
 }
 

@@ -44,9 +44,10 @@ main() {
     say "metrics-stack is not installed"
     remove_unused
   fi
-  rm -rf "$CACHE"
+  empty "$CACHE"
   say_kept
   remove_traces
+  [[ -z $LEFT ]] || die "$LEFT" "see why it can't be deleted, then run: $(call_of --purge --yes)"
 }
 
 finish() {
@@ -59,7 +60,7 @@ finish() {
 ask() {
   local answer
   read -r -p 'This deletes all samples, dashboards and settings of metrics-stack on this host. Type yes to go on: ' answer
-  [[ $answer == yes ]] || die "nothing has been changed" "answer yes, or run: $0 --purge --yes"
+  [[ $answer == yes ]] || die "nothing has been changed" "answer yes, or run: $(call_of --purge --yes)"
 }
 
 main "$@"

@@ -49,6 +49,7 @@ begin() {
   mkdir -p "$STATE" "$ETC" "$MARKS"
   if [[ ! -L $OPT/open ]]; then
     rm -rf "$(grafana_data)"/database-before*
+    find "$(alloy_data)" -name wal-before -prune -exec rm -rf {} + 2>/dev/null || :
     for path in $(shipped "$OPT/current"); do is_there "$(live "$path")" || echo "$path"; done >"$STATE/deleted"
     sync "$STATE/deleted"
   fi
@@ -97,6 +98,7 @@ do_remove() {
 # do_switch TREE COMPONENT
 do_switch() {
   [[ $2 != grafana ]] || change_database "$1"
+  [[ $2 != alloy ]] || set_wal_aside "$1"
   if [[ -n $1 ]]; then
     point "$OPT/$2" "$1"
   else

@@ -21,6 +21,10 @@ UNITS=(metrics-stack.target metrics-prometheus.service metrics-service.socket me
 
 VERSION=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' "$ROOT/Cargo.toml")
 readonly VERSION
+# The checkout as hints name it: quoted, and after `bash` where a zip or a share has dropped the x bits.
+SCRIPTS=$(printf %q "$ROOT")
+[[ -x $ROOT/install.sh && -x $ROOT/verify.sh && -x $ROOT/uninstall.sh ]] || SCRIPTS="bash $SCRIPTS"
+readonly SCRIPTS
 
 say() { printf '%s\n' "$*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
@@ -36,23 +40,31 @@ die() {
   exit 1
 }
 usage_error() {
-  problem "$1" "$0 --help lists the options"
+  problem "$1" "$(call_of --help) lists the options"
   exit 2
 }
 
 # The comment at the head of the calling script is its manual.
 manual() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
 
+# call_of ARGUMENT...: how to call the running script again, with these.
+call_of() { printf %s "$SCRIPTS/${0##*/}" && { (($# == 0)) || printf ' %q' "$@"; }; }
+
 has() { command -v "$1" >/dev/null; }
 is_there() { [[ -e $1 || -L $1 ]]; }
 # text_of FILE: prints it without what some editors add: a byte order mark, and a CR at each line's end.
 text_of() { sed $'1s/^\xEF\xBB\xBF//; s/\r$//' "$1"; }
+# uptime_now: prints the seconds since boot. The clock, and SECONDS with it, can be set during a wait.
+uptime_now() {
+  local seconds
+  read -r seconds _ </proc/uptime && echo "${seconds%.*}"
+}
 sum_of() { sha256sum "$1" 2>/dev/null | cut -d' ' -f1; }
 
 # local_get PATH-OF-URL [CURL-OPTION...]: asks a server of this host, e.g. local_get 9090/-/ready.
 local_get() { curl --disable --noproxy '*' --fail --silent --show-error --max-time 10 "${@:2}" "http://127.0.0.1:$1"; }
 
-need_root() { [[ $EUID -eq 0 ]] || die "this needs root" "run: sudo $0 $*"; }
+need_root() { [[ $EUID -eq 0 ]] || die "this needs root" "run: sudo $(call_of "$@")"; }
 
 # One install or uninstall at a time; a program that one of them started and left behind counts, too.
 lock() {
@@ -71,9 +83,18 @@ exec 7>&1 8>&1
 keep_log() {
   mkdir -p "$LOGS" 2>/dev/null || return 0
   LOG=$LOGS/$(date +%Y%m%d-%H%M%S)-$1.log
-  exec 7> >(trap '' INT TERM HUP && exec tee --output-error=warn-nopipe "$LOG" 9<&-)
+  exec 7> >(trap '' INT TERM HUP PIPE && exec 9<&- && copy_lines)
   TEE=$!
   exec >&7 2>&1
+}
+
+# Not tee: that of uutils 0.8 ends after its first read.
+copy_lines() {
+  local line
+  while IFS= read -r line || [[ -n $line ]]; do
+    printf '%s\n' "$line" >>"$LOG" || :
+    printf '%s\n' "$line" || :
+  done 2>/dev/null
 }
 
 # close_log STATUS: the last lines are to be there before the prompt is, but a program that was left behind may hold on to its output.

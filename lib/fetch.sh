@@ -41,7 +41,7 @@ fetch() {
     return
   fi
   [[ -n $SERVICE_BINARY ]] || finish_build
-  take_service "${SERVICE_BINARY:-$ROOT/target/release/metrics-service}"
+  take_service "${SERVICE_BINARY:-$BUILT}"
 }
 
 # download COMPONENT FOLDER: from --from, or the first of its URLs that gives the pinned file.
@@ -91,10 +91,15 @@ transfer() {
   return 1
 }
 
-# As the builder, so that no file of root's is left in their checkout. In a process group of its own, to be ended as a whole.
+# As the builder, so that no file of root's is left in their checkout. In a process group of its own,
+# to be ended as a whole. The target is named, because the builder's configuration of cargo can name
+# another one, and the program would be in another directory.
 start_build() {
+  local target
+  target=$(as_builder cargo --version --verbose | sed -n 's/^host: //p')
+  BUILT=$ROOT/target/$target/release/metrics-service
   set -m
-  as_builder cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" --target-dir "$ROOT/target" >&2 9<&- &
+  as_builder cargo build --release --locked --quiet --target "$target" --manifest-path "$ROOT/Cargo.toml" --target-dir "$ROOT/target" >&2 9<&- &
   set +m
   BUILD=$!
 }
@@ -109,9 +114,10 @@ finish_build() {
 # take_service BINARY: from here on nobody but root can change it. It is asked for its version as nobody.
 take_service() {
   local version
-  [[ -f $1 && -x $1 ]] || die "$1 is not a program" "name the service's binary, e.g. target/release/metrics-service"
+  [[ -f $1 ]] || die "$1 is not there" "name the service's binary, e.g. target/release/metrics-service"
   SERVICE_TREE=$(compgen -G "$TREES/metrics-service-*-$(sum_of "$1" | cut -c1-8)") && is_whole "$SERVICE_TREE" && return
-  install -D -m 0755 "$1" "$SERVICE_NEW/bin/metrics-service"
+  mkdir -p "$SERVICE_NEW/bin"
+  install -m 0755 "$1" "$SERVICE_NEW/bin/metrics-service"
   version=$(as_nobody "$SERVICE_NEW/bin/metrics-service" --version 2>/dev/null) || :
   [[ $version =~ ^metrics-service\ ([0-9][0-9A-Za-z.+~-]*)$ ]] ||
     die "$1 does not run here, or is not the service" "build it on the same architecture with a glibc no newer than this host's: cargo build --release --locked"

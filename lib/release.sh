@@ -72,7 +72,8 @@ compose() {
   local path component
   while IFS= read -r path; do
     in_role "$path" || continue
-    install -D -m 0644 "$ROOT/$path" "$MADE/$path"
+    mkdir -p "$MADE/${path%/*}"
+    install -m 0644 "$ROOT/$path" "$MADE/$path"
   done < <(checkout_files)
   for component in metrics-service "${ARCHIVED[@]}"; do ln -s "$(tree_of "$component")" "$MADE/$component"; done
   compose_forward

@@ -89,7 +89,7 @@ package_with_rust() {
 packaged_rust() {
   if has apt-get; then
     apt-cache search --names-only '^rustc(-[a-z0-9.]+)?$' | cut -d' ' -f1 | xargs --no-run-if-empty apt-cache show --no-all-versions |
-      awk '/^Package: / { name = $2; sub(/^rustc/, "cargo", name) } /^Version: / { sub(/^[0-9]+:/, "", $2); print $2, name }'
+      awk '/^Package: / { name = $2; sub(/^rustc/, "cargo", name) } /^Version: / { sub(/^[0-9]+:/, "", $2); sub(/-[^-]*$/, "", $2); print $2, name }'
   elif has dnf; then
     dnf --quiet repoquery --latest-limit=1 --queryformat '%{version} %{name}\n' cargo 2>/dev/null
   fi

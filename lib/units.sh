@@ -68,7 +68,8 @@ start_part() {
   for unit in $(units_of "$1"); do
     if [[ ! -e $MARKS/$1 ]] && is_active "$unit"; then continue; fi
     is_wanted "$unit" "$1" || continue
-    BEGUN=1 STARTED_AT=$(date +%s)
+    BEGUN=1 STARTED_AT=$(uptime_now)
+    JOURNAL_END=$(journalctl --quiet --lines 1 --show-cursor --no-pager 2>/dev/null | sed -n 's/^-- cursor: //p') || :
     # Its count of restarts begins anew.
     systemctl reset-failed "$unit" 2>/dev/null || :
     case $unit in
@@ -84,19 +85,21 @@ wait_until_ready() {
   local url=${READINESS[$1]-} restarts
   until [[ -z $url ]] || get "$url" >/dev/null 2>&1; do
     restarts=$(systemctl show --property NRestarts --value "$1")
-    ((restarts < 3 && $(date +%s) - STARTED_AT < READY_TIMEOUT)) || unit_failed "$1"
+    ((restarts < 3 && $(uptime_now) - STARTED_AT < READY_TIMEOUT)) || unit_failed "$1"
     sleep 0.2
   done
 }
 
 unit_failed() {
   echo "the last lines of $1's journal:" >&2
-  journalctl --quiet --unit "$1" --since "@$STARTED_AT" --lines 15 --output cat --no-pager | sed 's/^/  | /' >&2
+  journalctl --quiet --unit "$1" ${JOURNAL_END:+--after-cursor="$JOURNAL_END"} --lines 15 --output cat --no-pager | sed 's/^/  | /' >&2
   die "$1 does not get ready" "its journal above says why"
 }
 
 # A drop-in with a user of its own keeps the data where the symlink is otherwise.
 grafana_data() { realpath --quiet "$VAR/grafana" || echo "$VAR/grafana"; }
+
+alloy_data() { realpath --quiet "$VAR/alloy" || echo "$VAR/alloy"; }
 
 # change_database TREE: Grafana migrates its database, which an older one can't read then: what it was goes back with the release before.
 # Both ways can be cut off anywhere and done again.
@@ -118,6 +121,22 @@ change_database() {
     sync "$before.part"/*
     rename "$before.part" "$before"
   fi
+}
+
+# set_wal_aside TREE: an older Alloy can take records of a newer one's write-ahead log for corruption
+# and not start. No sample is lost: Alloy never sends after a start what it had not sent before. The
+# next upgrade deletes the old log. This can be interrupted anywhere and done again.
+set_wal_aside() {
+  local ran log version
+  version=$(version_in "$1" alloy)
+  ran=$(version_that_ran alloy) || return 0
+  [[ -n $1 ]] && ! at_least "$version" "$ran" || return 0
+  while read -r log; do
+    rm -rf "$log-before"
+    mv --no-target-directory "$log" "$log-before"
+    sync "${log%/*}"
+    say "    alloy $version starts without the write-ahead log of $ran: it is kept in $log-before"
+  done < <(find "$(alloy_data)" -name wal-before -prune -o -name wal -type d -print -prune 2>/dev/null)
 }
 
 # proxy_may on|off: SELinux lets systemd's socket proxy connect only with these booleans. Those that were off are noted, and put back.

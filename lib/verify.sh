@@ -3,13 +3,14 @@
 PASSED=0 FAILED=0 HELD=''
 # A scrape interval is 15 s; Alloy reads its write-ahead log for some 10 s after a start before its first scrape.
 readonly PATIENCE=90
+VERIFY_START=$(uptime_now)
 
 # row NAME SECONDS REMEDY CHECK...: whether it holds within that time goes to HELD. What the check prints is the reason why it does not.
 row() {
-  local why end=$((SECONDS + $2))
+  local why end=$(($(uptime_now) + $2))
   HELD=1
   until why=$("${@:4}" 2>&1); do
-    if ((SECONDS >= end)); then
+    if (($(uptime_now) >= end)); then
       HELD=''
       printf '✗ %s: %s\n    remedy: %s\n' "$1" "$why" "$3" && FAILED=$((FAILED + 1)) && return
     fi
@@ -173,7 +174,7 @@ job_is_up() {
   for unit in "${@:3}"; do
     if is_off "$unit"; then skip "up{job=\"$1\"}" "disabled" && return; fi
   done
-  row "up{job=\"$1\"} is 1 in Prometheus" $((PATIENCE - SECONDS)) "$2" is_up "up{job=\"$1\"}"
+  row "up{job=\"$1\"} is 1 in Prometheus" $((PATIENCE + VERIFY_START - $(uptime_now))) "$2" is_up "up{job=\"$1\"}"
 }
 
 # Prometheus goes on answering with the last sample for five minutes: only one of the last three scrapes counts.

@@ -101,6 +101,8 @@ goes_back_when_allowed() {
   equal "what is left of the extra unit" "$(vm systemctl is-active metrics-extra || :)$(vm find /etc/systemd -name '*metrics-extra*')" inactive
   is_theirs
   runs_from_its_trees
+  contains "$(<"$NOTES/cut")" "starts without the write-ahead log of 99.0.0"
+  vm sh -c 'find /var/lib/private/metrics-stack/alloy -name wal-before | grep -q .'
   # From now on that is what has run.
   keep install install
   contains "$(<"$NOTES/install")" "nothing had to be changed"
@@ -121,6 +123,7 @@ END
   equal "exit status" "$status" 1
   contains "$(<"$NOTES/upgrade")" "| no luck with this database"
   contains "$(<"$NOTES/upgrade")" "error: metrics-grafana.service does not get ready"
+  contains "$(<"$NOTES/upgrade")" "starts without the write-ahead log of 99.0.0"
   contains "$(<"$NOTES/upgrade")" "everything is back as it was"
   contains "$(<"$NOTES/upgrade")" "the whole output of this run: /var/log/metrics-stack/"
   equal "the host" "$(state)" "$before"

@@ -24,9 +24,10 @@ cd "$2" && find etc systemd -type f ! -name "untracked*"'
   script /usr/local/bin/cc </dev/null
   script /usr/local/bin/cargo <<END
 #!/bin/sh
-[ "\$1" != --version ] || { echo "cargo 1.90.0"; exit; }
+[ "\$*" != --version ] || { echo "cargo 1.90.0"; exit; }
+[ "\$1" != --version ] || { echo "host: here"; exit; }
 echo "cargo \$PWD \$(id -un) \$https_proxy \$no_proxy" >>/var/calls
-mkdir -p "$clone/target/release" && cp $SERVICE "$clone/target/release/"
+mkdir -p "$clone/target/here/release" && cp $SERVICE "$clone/target/here/release/"
 END
   vm sh -c ': >/var/calls && chmod 666 /var/calls'
   goes_on env -u HOME PATH=/nowhere:/usr/bin LANG=tr_TR.UTF-8 CDPATH=/ HTTPS_PROXY=http://proxy:1 NO_PROXY=here \
@@ -53,8 +54,9 @@ esac
 END
   script /usr/local/lib/cc </dev/null
   script /usr/local/lib/cargo <<<"#!/bin/sh
-[ \"\$1\" != --version ] || { echo cargo 1.75.0; exit; }
-mkdir -p $CHECKOUT/target/release && cp $SERVICE $CHECKOUT/target/release/"
+[ \"\$*\" != --version ] || { echo cargo 1.75.0; exit; }
+[ \"\$1\" != --version ] || { echo host: here; exit; }
+mkdir -p $CHECKOUT/target/here/release && cp $SERVICE $CHECKOUT/target/here/release/"
   for program in selinuxenabled restorecon; do script /usr/local/bin/$program <<<'#!/bin/sh'; done
   script /usr/local/bin/getsebool <<<'#!/bin/sh
 case $1 in *bind*) echo "$1 --> off" ;; *) echo "$1 --> on" ;; esac'
@@ -80,15 +82,17 @@ opt_is_missing() {
   vm mkdir /opt
 }
 
-# Whoever swaps an archive after it has been looked at swaps nothing.
+# Whoever swaps an archive after it has been looked at swaps nothing. The scripts have lost their x bits, as in a zip archive.
 archives_are_copied() {
   vm cp -r "$ARCHIVE_DIR" /srv/archives
-  begin "$CHECKOUT/install.sh" --from /srv/archives --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
+  vm sh -c "chmod a-x $CHECKOUT/*.sh $SERVICE"
+  begin bash "$CHECKOUT/install.sh" --from /srv/archives --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
   wait_until "==> release"
   vm sh -c 'for file in /srv/archives/*; do echo swapped >$file; done'
   wait "$JOB"
   cp "$NOTES/cut" "$NOTES/install"
   says_how_to_go_on
+  contains "$(<"$NOTES/install")" "sudo bash $CHECKOUT/uninstall.sh, with --purge"
   vm rm -r /srv/archives
 }
 

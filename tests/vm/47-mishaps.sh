@@ -9,12 +9,17 @@
 # script PATH: a program for the container, from standard input.
 script() { vm sh -c "cat >$1 && chmod 755 $1"; }
 
-# /opt is a symlink to another file system from here on, /etc and /var/lib are small, so that they can be filled.
+# /opt is a symlink to another file system from here on, the downloads and Prometheus' data are on
+# disks of their own, and /etc and /var/lib are small, so that they can be filled.
 lay_small_disks() {
   vm sh -c 'mkdir /srv/opt && mount -t tmpfs -o size=3g,mode=755 none /srv/opt && rmdir /opt && ln -s /srv/opt /opt
     for folder in /etc:20m /var/lib:400m; do
       mount -t tmpfs -o mode=755,size=${folder#*:} none /mnt && cp -a ${folder%:*}/. /mnt && mount --bind /mnt ${folder%:*} && umount /mnt
-    done'
+    done
+    for folder in /var/cache/metrics-stack /var/lib/private/metrics-stack/prometheus; do
+      mkdir -p $folder && mount -t tmpfs -o mode=755 none $folder && mkdir $folder/lost+found
+    done
+    chmod 700 /var/lib/private'
 }
 fill() { vm sh -c "fallocate -l \$(df --block-size=1 --output=avail $1 | tail -n 1) $1/filler || head -c 4G /dev/zero >>$1/filler 2>/dev/null; ! echo x >>$1/filler"; }
 
@@ -42,8 +47,15 @@ full_disk() {
 }
 
 purges_on_full_disks() {
+  local folder
   for folder in /opt /etc /var/lib; do fill "$folder"; done
   keep purge uninstall --purge
+  for folder in /var/cache/metrics-stack /var/lib/private/metrics-stack/prometheus; do
+    contains "$(<"$NOTES/purge")" "kept: the mount point $folder"
+    vm umount "$folder"
+  done
+  lacks "$(<"$NOTES/purge")" "kept: data"
+  vm rmdir /var/cache/metrics-stack /var/lib/private/metrics-stack/{prometheus,}
   vm rm -f /opt/filler /etc/filler /var/lib/filler
   equal "what is left of us" "$(vm find / -name '*metrics-*' ! -path '/usr/*' ! -path '/proc/*' ! -path '/sys/*' ! -path '/run/systemd/*' ! -path '/run/log/*' ! -path '/run/credentials/*')" ""
 }

@@ -1,0 +1,288 @@
+# Versions, places, memory, time and names on a host.
+# shellcheck shell=bash disable=SC2317  # lib/ calls the functions that tests replace
+
+# A release archive, or the program of a host, can be of any of these.
+test_versions_are_ordered() {
+  local newer older
+  while read -r newer older; do
+    at_least "$newer" "$newer"
+    at_least "$newer" "$older" || { echo "$newer counts as older than $older" && return 1; }
+    ! at_least "$older" "$newer" || { echo "$older counts as newer than $newer" && return 1; }
+  done <<'END'
+3.13.4 3.13.4-rc.0
+1.20.0 1.20.0-rc.1
+1.20.0-rc.2 1.20.0-rc.1
+1.20.0-rc.10 1.20.0-rc.9
+1.20.0-rc.0 1.20.0-beta.3
+1.20.0-rc.1 1.19.9
+1.20.1-rc.0 1.20.0
+3.13.10 3.13.9
+3.13 3.12.9
+3.13.1 3.13
+12.4.0+security-01 12.4.0
+12.4.0+security-02 12.4.0+security-01
+12.4.1 12.4.0+security-02
+v1.20.0 1.19.0
+99.0.0 0.0.1-stand-in
+2.41 2.28
+1.85.0+dfsg3 1.75
+END
+}
+
+# Which of Debian's and Ubuntu's packages is new enough, their own revision aside.
+test_packaged_rust_is_compared() {
+  needed_rust() { echo 1.75.0; }
+  apt-cache() {
+    [[ $1 != search ]] || echo "rustc - compiler"
+    printf 'Package: rustc\nVersion: 1.63.0+dfsg1-2\n\nPackage: rustc-1.75\nVersion: 1:1.75.0-0ubuntu1\n'
+  }
+  has() { [[ $1 == apt-get ]]; }
+  xargs() { apt-cache show; }
+  equal "package" "$(package_with_rust)" cargo-1.75
+}
+
+# A release from one pre-release to its release, or onwards, is no downgrade; back is.
+test_downgrades_are_told() {
+  local ran new expected output
+  mkdir -p "$OPT" "$SCRATCH/pins"
+  ARCHIVED=(prometheus) VERSIONS=$SCRATCH/pins/versions.conf
+  systemctl() { :; }
+  while read -r ran new expected; do
+    ln -sfn "$TREES/prometheus-$ran-12345678" "$OPT/prometheus"
+    echo "prometheus $new $(architecture) $(printf '0%.0s' {1..64}) https://example.org/x" >"$VERSIONS"
+    output=$(problems=0 && check_data 2>&1 && echo "$problems")
+    equal "problems from $ran to $new" "${output##*$'\n'}" "$expected"
+  done <<'END'
+3.13.4-rc.0 3.13.4 0
+3.13.4-rc.0 3.13.4-rc.1 0
+3.13.4 3.13.4 0
+3.13.4 3.13.4-rc.0 1
+3.13.4-rc.1 3.13.4-rc.0 1
+3.14.0 3.13.4 1
+END
+}
+
+# Alloy's log goes aside for an older version only, wherever the components keep theirs.
+test_write_ahead_logs_go_aside() {
+  local ran new expected data=$PRIVATE/metrics-stack/alloy output
+  rm -rf "${SCRATCH:?}"/{opt,etc,var}
+  mkdir -p "$OPT" "$STATE"
+  ln -sfn "$PRIVATE/metrics-stack/alloy" "$VAR/alloy"
+  while read -r ran new expected; do
+    rm -rf "$data"
+    mkdir -p "$data"/prometheus.remote_write.{local,forward}/wal "$data/import.file.more/prometheus.remote_write.x/wal/wal"
+    touch "$data/prometheus.remote_write.local/wal/00000001"
+    ln -sfn "$TREES/alloy-$ran-12345678" "$OPT/alloy"
+    output=$(set_wal_aside "$TREES/alloy-$new-87654321")
+    equal "logs aside from $ran to $new" "$(find "$data" -name wal-before | wc -l)" "$expected"
+    equal "logs in use from $ran to $new" "$(find "$data" -name wal-before -prune -o -name wal -print -prune | wc -l)" "$((3 - expected))"
+    equal "lines from $ran to $new" "$(grep -c "alloy $new starts without the write-ahead log of $ran" <<<"$output" || :)" "$expected"
+  done <<'END'
+1.19.2 1.19.2 0
+1.19.2 1.20.1 0
+1.20.0-rc.1 1.20.0 0
+1.20.1 1.19.2 3
+1.20.0 1.19.0-rc.3 3
+END
+  # Interrupted before the switch, done again with a log that was begun meanwhile.
+  mkdir "$data/prometheus.remote_write.local/wal"
+  set_wal_aside "$TREES/alloy-1.19.2-87654321"
+  [[ ! -e $data/prometheus.remote_write.local/wal && ! -e $data/prometheus.remote_write.local/wal-before/00000001 ]]
+  # After an uninstall a note says what has run.
+  mkdir "$data/prometheus.remote_write.local/wal"
+  rm "$OPT/alloy"
+  echo "$TREES/alloy-1.20.1-12345678" >"$STATE/ran-alloy"
+  contains "$(set_wal_aside "$TREES/alloy-1.19.2-87654321")" "the write-ahead log of 1.20.1"
+  # An uninstall, and the first install, leave it.
+  mkdir "$data/prometheus.remote_write.local/wal"
+  set_wal_aside ''
+  rm "$STATE/ran-alloy"
+  set_wal_aside "$TREES/alloy-1.19.2-87654321"
+  [[ -d $data/prometheus.remote_write.local/wal ]]
+}
+
+# Memory that small VMs have, in a full role and as an agent.
+test_memory_is_judged() {
+  local total role expected output
+  getconf() { case $1 in LONG_BIT) echo 64 ;; *) echo glibc 2.41 ;; esac }
+  systemctl() { echo "systemd 257 (257)"; }
+  total_memory() { echo "$total"; }
+  for name in pins disk ports places data; do eval "check_$name() { :; }"; done
+  while read -r total role expected; do
+    FORWARD=(["role"]=${role#full})
+    output=$(preflight 2>&1) || :
+    [[ -d /run/systemd/system ]] || output=${output#*$'\n'*$'\n'}
+    case $expected in
+    nothing) lacks "$output" "MB of memory" ;;
+    *) contains "$output" "$expected: the host has $total MB of memory" ;;
+    esac
+  done <<'END'
+230 full error
+399 full error
+440 full warning
+899 full warning
+960 full nothing
+190 agent error
+210 agent warning
+440 agent nothing
+END
+}
+
+# on_disks: the MB that are asked of each directory that exists, as if each were a file system.
+on_disks() {
+  stat() { echo "disk-${*: -1}"; }
+  df() { if [[ $* == *avail* ]]; then printf 'Avail\n0\n'; else printf 'Mounted on\n%s\n' "${*: -1}"; fi; }
+  problems=0
+  check_disk 2>&1 | sed -n "s,^error: $SCRATCH\(.*\) has 0 MB of free disk\, \([0-9]*\) MB.*,\1 \2,p" | sort
+}
+
+test_disks_are_asked_where_data_goes() {
+  local part=$((NEED_STATE / 3))
+  ARCHIVED=(prometheus alloy grafana)
+  is_missing() { true; }
+  rm -rf "${SCRATCH:?}"/{opt,etc,var}
+  mkdir -p "$SCRATCH"/{opt,etc,var/{lib,cache,log}}
+  equal "a bare host" "$(on_disks)" "/etc 5
+/opt $NEED_PROGRAMS
+/var/cache $NEED_DOWNLOADS
+/var/lib $((3 * part + 1))
+/var/log 1"
+  # On disks of their own, by a mount or a symlink.
+  mkdir -p "$OPT" "$CACHE" "$PRIVATE/metrics-stack/prometheus" "$LOGS" "$SCRATCH/big"
+  ln -s "$SCRATCH/big" "$TREES"
+  equal "directories of their own" "$(on_disks)" "/etc 5
+/opt/metrics-stack/trees $NEED_PROGRAMS
+/var/cache/metrics-stack $NEED_DOWNLOADS
+/var/lib 1
+/var/lib/private/metrics-stack $((2 * part))
+/var/lib/private/metrics-stack/prometheus $part
+/var/log/metrics-stack 1"
+  is_missing() { false; }
+  lacks "$(on_disks)" /opt
+}
+
+# A loop of symlinks, and one that leads upwards.
+test_loops_of_symlinks_are_named() {
+  local path
+  systemctl() { :; }
+  rm -rf "${SCRATCH:?}"/{opt,etc,var}
+  mkdir -p "$ETC/targets.d" "$SCRATCH/elsewhere"
+  ln -s /nowhere "$ETC/targets.d/dangling.yml"
+  ln -s "$SCRATCH/elsewhere" "$ETC/grafana"
+  equal "without a loop" "$(problems=0 && check_places 2>&1 && echo "$problems")" 0
+  for path in loop.yml up; do
+    if [[ $path == up ]]; then ln -s .. "$ETC/targets.d/up"; else ln -s "$path" "$ETC/targets.d/$path"; fi
+    OUTPUT=$(problems=0 && check_places 2>&1 && echo "$problems")
+    contains "$OUTPUT" "$ETC/targets.d/$path"
+    echo "$OUTPUT"
+    equal "problems" "${OUTPUT##*$'\n'}" 1
+    rm "$ETC/targets.d/$path"
+  done
+}
+
+# Another implementation's `install -D` replaces a symlink to a directory by a directory.
+test_install_makes_no_directories() {
+  local found
+  cd "$ROOT" || return
+  found=$(grep -rnE '\binstall( -[a-zA-Z0-9]+( [0-7]+)?)* -[a-zA-Z]*D|/dev/stdin' lib docs README.md ./*.sh || :)
+  equal "install -D, or from /dev/stdin" "$found" ""
+}
+
+# The clock is set by an hour, either way, while a unit is waited for.
+test_waiting_takes_no_notice_of_the_clock() {
+  local step tries
+  systemctl() { echo 0; }
+  unit_failed() { echo "it did not wait" && exit 1; }
+  for step in 3600 -3600; do
+    tries=0
+    local_get() { ((tries++ >= 3)); }
+    sleep() { SECONDS=$((SECONDS + step)); }
+    date() { echo $(($(command date +%s) + SECONDS)); }
+    STARTED_AT=$(uptime_now)
+    wait_until_ready metrics-grafana.service
+    tries=0
+    is_late() { [[ -e $SCRATCH/late.$step ]] || { touch "$SCRATCH/late.$step" && echo late && return 1; }; }
+    contains "$(row "something late" 5 nothing is_late)" "✓ something late"
+  done
+  # Nor does it wait for ever.
+  uptime_now() { echo $((STARTED_AT + READY_TIMEOUT)); }
+  local_get() { false; }
+  fails wait_until_ready metrics-grafana.service
+}
+
+# What a run prints goes to the screen and to its log, however slowly it comes, and to the log alone
+# where there is no screen any more.
+test_a_log_is_written() {
+  LOG=$SCRATCH/log
+  slowly() { echo one && sleep 0.1 && echo two && sleep 0.1 && printf 'no end'; }
+  equal "screen" "$(slowly | copy_lines)" $'one\ntwo\nno end'
+  equal "log" "$(<"$LOG")" $'one\ntwo\nno end'
+  rm "$LOG"
+  slowly | (trap '' PIPE && copy_lines) | true
+  equal "log without a screen" "$(<"$LOG")" $'one\ntwo\nno end'
+}
+
+# cargo's configuration of the builder can name a target, a directory, or both.
+test_the_build_is_where_it_is_taken_from() {
+  as_builder() {
+    case "$*" in
+    *--version*) printf 'cargo 1.90.0\nrelease: 1.90.0\nhost: riscv64gc-here\n' ;;
+    *) echo "$*" >"$SCRATCH/cargo" ;;
+    esac
+  }
+  start_build
+  finish_build
+  contains "$(<"$SCRATCH/cargo") " " --target riscv64gc-here "
+  contains "$(<"$SCRATCH/cargo") " " --target-dir $ROOT/target "
+  equal "the program" "$BUILT" "$ROOT/target/riscv64gc-here/release/metrics-service"
+}
+
+# Scripts without their x bits, in a directory with blanks.
+test_hints_can_be_copied() {
+  local copy="$SCRATCH/my stack"
+  mkdir -p "$copy"
+  cp -r "$ROOT"/{install,verify,uninstall}.sh "$ROOT"/{lib,etc,systemd,Cargo.toml} "$copy"
+  hint() { env METRICS_STACK_ENV=clean PATH="$PATH" setpriv --reuid=65534 --regid=65534 --clear-groups bash "$@" 2>&1 || :; }
+  chmod -R a+rX "$SCRATCH"
+  cd "$copy" || return
+  contains "$(hint install.sh --from 'my archives' --dry-run)" "is of another kind"
+  contains "$(hint install.sh --nonsense)" "remedy: $SCRATCH/my\ stack/install.sh --help lists"
+  contains "$(hint "$copy/uninstall.sh" --yes)" "remedy: run: sudo $SCRATCH/my\ stack/uninstall.sh --yes"
+  chmod a-x ./*.sh
+  contains "$(hint install.sh --dry-run)" "remedy: run: sudo bash $SCRATCH/my\ stack/install.sh --dry-run"
+  contains "$(hint verify.sh --nonsense)" "remedy: bash $SCRATCH/my\ stack/verify.sh --help lists"
+}
+
+# A purge empties mounts and symlinked directories, names the mounts, and goes on.
+test_purge_empties_mounts() {
+  # The harness runs where nothing can be mounted, as well.
+  unshare --mount true 2>/dev/null || return 0
+  local output
+  systemctl() { echo inactive; }
+  getsebool() { false; }
+  rm -rf "${SCRATCH:?}"/{opt,etc,var}
+  mkdir -p "$PRIVATE/metrics-stack/prometheus/wal" "$ETC/grafana" "$OPT" "$LOGS" "$SCRATCH/disk" "$VAR/install" "$SCRATCH/cache" "$(dirname "$CACHE")" "$UNIT_DIR"
+  ln -s "$SCRATCH/disk" "$TREES"
+  ln -s "$SCRATCH/cache" "$CACHE"
+  touch "$PRIVATE/metrics-stack/prometheus/wal/1" "$ETC/grafana/grafana.ini" "$LOGS/a.log" "$SCRATCH"/{disk,cache}/file
+  on_mount() {
+    # Its words would get into what purge reads.
+    trap - ERR
+    mount -t tmpfs none "$PRIVATE/metrics-stack/prometheus"
+    trap 'umount "$PRIVATE/metrics-stack/prometheus"' EXIT
+    mkdir "$PRIVATE/metrics-stack/prometheus/lost+found"
+    touch "$PRIVATE/metrics-stack/prometheus/lost+found/1"
+    purge
+    say_kept
+    remove_traces
+    purge >/dev/null
+    equal "errors" "$LEFT" ""
+    find "$SCRATCH"/{disk,cache,opt,etc,var} ! -type d
+  }
+  output=$(on_mount)
+  equal "mounts that are named" "$(grep -c "^kept: the mount point $PRIVATE/metrics-stack/prometheus$" <<<"$output")" 1
+  lacks "$output" "kept: data"
+  lacks "$output" "kept: configuration"
+  equal "files that are left" "$(grep -c "^$SCRATCH" <<<"$output" || :)" 0
+  [[ ! -e $ETC && ! -e $OPT && ! -e $LOGS && ! -L $CACHE && -d $PRIVATE/metrics-stack/prometheus ]]
+}
