@@ -111,7 +111,7 @@ download_only() {
 verify() {
   # Without the lock: it changes nothing.
   if [[ -n $BEGUN ]]; then "$ROOT/verify.sh"; else "$ROOT/verify.sh" --quick; fi 9<&- ||
-    die "the stack runs, but not everything holds" "see the ✗ above, then run: $ROOT/verify.sh"
+    die "the stack runs, but not everything holds" "see the ✗ above, then run: $HERE/verify.sh"
 }
 
 # The end of every run, however it comes.
@@ -131,7 +131,7 @@ finish() {
 
 # What has failed is left for what was active before. Errors on the way end it, hence the subshell and no condition.
 go_back() {
-  (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if not to you, report it with what this writes: sudo $ROOT/verify.sh --report FILE"
+  (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if not to you, report it with what this writes: sudo $HERE/verify.sh --report FILE"
   rm -f "$RESERVE"
   RETREAT=1
   if [[ -z $BEGUN ]]; then

@@ -59,7 +59,7 @@ finish() {
 ask() {
   local answer
   read -r -p 'This deletes all samples, dashboards and settings of metrics-stack on this host. Type yes to go on: ' answer
-  [[ $answer == yes ]] || die "nothing has been changed" "answer yes, or run: $0 --purge --yes"
+  [[ $answer == yes ]] || die "nothing has been changed" "answer yes, or run: $(shell_words "$0") --purge --yes"
 }
 
 main "$@"

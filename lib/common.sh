@@ -19,6 +19,12 @@ readonly COMPONENTS=(prometheus metrics-service alloy grafana)
 UNITS=(metrics-stack.target metrics-prometheus.service metrics-service.socket metrics-service.service
   metrics-alloy.service metrics-alloy-ui.socket metrics-alloy-ui.service metrics-grafana.service)
 
+# shell_words WORD...: prints them as a shell reads them, for a command that a hint repeats.
+shell_words() { local words && printf -v words '%q ' "$@" && printf '%s\n' "${words% }"; }
+# The checkout in such a command.
+HERE=$(shell_words "$ROOT")
+readonly HERE
+
 VERSION=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' "$ROOT/Cargo.toml")
 readonly VERSION
 
@@ -36,7 +42,7 @@ die() {
   exit 1
 }
 usage_error() {
-  problem "$1" "$0 --help lists the options"
+  problem "$1" "$(shell_words "$0") --help lists the options"
   exit 2
 }
 
@@ -50,7 +56,7 @@ sum_of() { sha256sum "$1" 2>/dev/null | cut -d' ' -f1; }
 # local_get PATH-OF-URL [CURL-OPTION...]: asks a server of this host, e.g. local_get 9090/-/ready.
 local_get() { curl --disable --noproxy '*' --fail --silent --show-error --max-time 10 "${@:2}" "http://127.0.0.1:$1"; }
 
-need_root() { [[ $EUID -eq 0 ]] || die "this needs root" "run: sudo $0 $*"; }
+need_root() { [[ $EUID -eq 0 ]] || die "this needs root" "run: sudo $(shell_words "$0" "$@")"; }
 
 # One install or uninstall at a time; a program that one of them started and left behind counts, too.
 lock() {

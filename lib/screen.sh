@@ -26,8 +26,8 @@ say_end() {
     say "
 metrics-stack $VERSION runs on this host as an agent and sends all samples to ${FORWARD["url"]}, as those of $(uname -n).
 Your own application:  a file in $ETC/targets.d, as example.yml.disabled there shows
-When in doubt:         $ROOT/verify.sh
-Out again:             sudo $ROOT/uninstall.sh, with --purge data and all"
+When in doubt:         $HERE/verify.sh
+Out again:             sudo $HERE/uninstall.sh, with --purge data and all"
     return
   fi
   say "
@@ -39,6 +39,6 @@ metrics-stack $VERSION runs on this host, and only this host reaches it:
 From your machine:     ssh -L 3001:127.0.0.1:3001 -L 3000:127.0.0.1:3000 -L 9090:127.0.0.1:9090 ${SUDO_USER:-root}@$(uname -n)
 Something to look at:  curl 'http://127.0.0.1:8000/simulate-load?duration_ms=500'
 Your own application:  a file in $ETC/targets.d, as example.yml.disabled there shows
-When in doubt:         $ROOT/verify.sh
-Out again:             sudo $ROOT/uninstall.sh, with --purge data and all"
+When in doubt:         $HERE/verify.sh
+Out again:             sudo $HERE/uninstall.sh, with --purge data and all"
 }
