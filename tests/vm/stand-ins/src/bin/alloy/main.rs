@@ -63,7 +63,7 @@ fn run(args: &[String], folder: &Path) -> Result<(), String> {
     std::fs::create_dir_all(&storage).map_err(|e| format!("{}: {e}", storage.display()))?;
     write_agent_config(&storage, &plan)?;
     let agent = Command::new(format!("{HELPERS}/prometheus"))
-        .args(["--agent", "--log.level=warn", "--web.enable-lifecycle", "--storage.remote.flush-deadline=5s"])
+        .args(["--agent", "--log.level=warn", "--web.enable-lifecycle", "--storage.remote.flush-deadline=1m"])
         .arg(format!("--config.file={}", storage.join("agent.json").display()))
         .arg(format!("--storage.agent.path={}", storage.join("wal").display()))
         .arg(format!("--web.listen-address={agent_address}"))
@@ -250,11 +250,10 @@ impl Alloy {
         self.exporter.as_mut().and_then(status).map(|status| format!("the node exporter ended: {status}"))
     }
 
+    /// As in Alloy, takes up to a minute when a receiver does not answer. systemd has sent the agent a SIGTERM of its own.
     fn stop(&mut self) {
         end(self.exporter.take());
-        if ask("POST", &self.agent_address, "/-/quit").is_err() {
-            let _ = self.agent.kill();
-        }
+        let _ = ask("POST", &self.agent_address, "/-/quit");
         let _ = self.agent.wait();
     }
 }
