@@ -128,6 +128,12 @@ impl Alloy {
                 Ok(()) => answer(200, "text/plain", "config reloaded\n"),
                 Err(error) => answer(400, "text/plain", error + "\n"),
             },
+            "/api/v0/component/prometheus.exporter.unix.node/metrics" => {
+                match get(&self.exporter_address, "/metrics") {
+                    Ok((status, metrics)) => answer(status, "text/plain; version=0.0.4; charset=utf-8", metrics),
+                    Err(error) => answer(404, "text/plain", format!("the exporter does not answer: {error}\n")),
+                }
+            }
             "/api/v0/web/components" => stand_ins::json(200, &self.component_health()),
             "/metrics" => match get(&self.agent_address, "/metrics") {
                 Ok((_, metrics)) => answer(200, "text/plain; version=0.0.4; charset=utf-8", self.metrics(&metrics)),
