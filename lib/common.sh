@@ -19,10 +19,13 @@ readonly COMPONENTS=(prometheus metrics-service alloy grafana)
 UNITS=(metrics-stack.target metrics-prometheus.service metrics-service.socket metrics-service.service
   metrics-alloy.service metrics-alloy-ui.socket metrics-alloy-ui.service metrics-grafana.service)
 
+# shell_words WORD...: prints them as a shell reads them, for a command that a hint repeats.
+shell_words() { local words && printf -v words '%q ' "$@" && printf '%s\n' "${words% }"; }
+
 VERSION=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' "$ROOT/Cargo.toml")
 readonly VERSION
 # The checkout as hints name it: quoted, and after `bash` where a zip or a share has dropped the x bits.
-SCRIPTS=$(printf %q "$ROOT")
+SCRIPTS=$(shell_words "$ROOT")
 [[ -x $ROOT/install.sh && -x $ROOT/verify.sh && -x $ROOT/uninstall.sh ]] || SCRIPTS="bash $SCRIPTS"
 readonly SCRIPTS
 
@@ -48,7 +51,7 @@ usage_error() {
 manual() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
 
 # call_of ARGUMENT...: how to call the running script again, with these.
-call_of() { printf %s "$SCRIPTS/${0##*/}" && { (($# == 0)) || printf ' %q' "$@"; }; }
+call_of() { echo "$SCRIPTS/$(shell_words "${0##*/}" "$@")"; }
 
 has() { command -v "$1" >/dev/null; }
 is_there() { [[ -e $1 || -L $1 ]]; }

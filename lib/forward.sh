@@ -11,7 +11,7 @@ recall() {
   local release key value
   # shellcheck disable=SC2012  # ids are words
   release=$(readlink --canonicalize-existing "$OPT/open" || readlink --canonicalize-existing "$OPT/current" || ls --directory --sort=time "$RELEASES"/* 2>/dev/null | sed -n 1p) || :
-  while read -r key value; do FORWARD[$key]=$value; done < <(cat "$release/options" 2>/dev/null)
+  while read -r key value; do FORWARD[$key]=$value; done < <(cat "${release:-/nowhere}/options" 2>/dev/null)
 }
 
 in_role() { [[ ${FORWARD["role"]-} != agent || $1 != *@(prometheus|grafana)* ]]; }
@@ -38,7 +38,7 @@ settle() {
 
 check_options() {
   # A text in UTF-16 begins with bytes that UTF-8 never has.
-  local key secret=$'[^[:space:]\xFE\xFF][^[:cntrl:]]*' host='([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])' loopback='(localhost|127\.[0-9.]+|\[::1\])' rest='(:[0-9]+)?(/[][A-Za-z0-9._~%/@:=+&?,-]*)?'
+  local key secret=$'[^[:space:]\xFE\xFF][^[:cntrl:]]*' host='([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])' loopback='(localhost|127\.[0-9.]+|\[::1\])' rest='(:[0-9]+)?(/[][A-Za-z0-9._~%/@:=+&?,-]*)?'
   local -A form=(["role"]='agent' ["user"]='[A-Za-z0-9._@+/-]+' ["tenant"]="[A-Za-z0-9!._*'()|-]+" ["url"]="(https://$host|http://$loopback)$rest")
   form["query-url"]=${form["url"]}
   for key in "${!form[@]}"; do
@@ -88,7 +88,7 @@ forward() {
 }
 
 # far CURL-OPTION...: asks the far end as Alloy does. What it logs in with goes in by a descriptor, as anyone may read a command line.
-far() { curl --disable --noproxy '*' --silent --show-error --max-time 15 --config <(login) "$@"; }
+far() { curl --disable --globoff --noproxy '*' --silent --show-error --max-time 15 --config <(login) "$@"; }
 login() {
   local folder=${FORWARD["credentials"]-/nowhere} secret
   # The folder without certificates keeps curl from those of the host, which do not count beside a CA of one's own.
@@ -105,26 +105,60 @@ login() {
 # Without the blanks at its end, as Prometheus' and Alloy's clients read such a file.
 quoted() { sed 's/[[:space:]]*$//; s/[\\"]/\\&/g' "$1"; }
 
-# refusal: leaves in REFUSAL why the receiver takes no samples, in REMEDY what to do, in LATER whether that may pass by itself. An empty
-# write is nothing but the length 0.
+# far_write BYTES CURL-OPTION...: sends them to the receiver as the body of a remote write.
+far_write() {
+  printf '%b' "$1" | far --data-binary @- --header 'Content-Type: application/x-protobuf' --header 'Content-Encoding: snappy' \
+    --header 'X-Prometheus-Remote-Write-Version: 0.1.0' "${@:2}" "${FORWARD["url"]}"
+}
+# A WriteRequest without samples, compressed, is nothing but its length. Each known receiver answers 2xx with an empty body.
+readonly EMPTY='\0' UNREADABLE='\001\000x'
+# Without a word on the content of a write, status 400 comes from a server that has no remote write at that path.
+readonly ON_CONTENT='snappy|protobuf|WriteRequest|empty|no (samples|series|time ?series)'
+
+# refusal: leaves in REFUSAL why the receiver takes no samples, in REMEDY what to do, in LATER whether that may pass by itself.
 refusal() {
-  local answer status=0 option="run sudo $ROOT/install.sh again with"
+  local answer code line status=0 option="run sudo $SCRIPTS/install.sh again with"
   REFUSAL='' LATER='' REMEDY="see whether it runs, and whether this host reaches it; samples wait on this host's disk"
-  answer=$(printf '\0' | far --data-binary @- --header 'Content-Type: application/x-protobuf' --header 'Content-Encoding: snappy' \
-    --header 'X-Prometheus-Remote-Write-Version: 0.1.0' --output /dev/null --write-out '%{http_code}' "${FORWARD["url"]}" 2>&1) || status=$?
-  case $status:$answer in
-  # 400: it looked into what was sent.
-  0:2?? | 0:400) ;;
+  answer=$(far_write "$EMPTY" --write-out '\n%{http_code}' 2>&1 | tr '\0' '?') || status=$?
+  code=${answer##*$'\n'}
+  line=$(sed -n '/[[:graph:]]/ { s/[^[:print:]]//g; s/^ *\(.\{,200\}\).*/\1/; p; q }' <<<"${answer%$'\n'*}")
+  case $status:$code in
   0:401 | 0:403)
-    REFUSAL="refuses the login (status $answer)"
+    REFUSAL="refuses the login (status $code)"
     REMEDY="$option the right one: --forward-user and --forward-password-file, or --forward-token-file; some want --forward-tenant"
     ;;
-  0:3?? | 0:404 | 0:405) REFUSAL="takes no samples at this path (status $answer)" REMEDY="$option the address for remote write in --forward-url" ;;
-  0:*) REFUSAL="answers with status $answer" LATER=1 ;;
+  0:408 | 0:429 | 0:5??) REFUSAL="answers with status $code${line:+: $line}" LATER=1 ;;
+  0:*)
+    if takes_writes "$code" "$line"; then
+      is_named_by_common_name || return 0
+      REFUSAL="has a certificate with its name as common name (CN) only, which Alloy does not accept"
+      REMEDY="give the receiver a certificate that has the host of its URL as subjectAltName"
+    else
+      REFUSAL="takes no samples at this path (status $code${line:+: $line})" REMEDY="$option the address for remote write in --forward-url"
+      [[ $line != *remote-write-receiver* ]] || REMEDY="start the Prometheus there with the flag that it names"
+    fi
+    ;;
+  3:*) REFUSAL="is no URL" REMEDY="$option another --forward-url" ;;
   6:*) REFUSAL="has a host that is not known here" REMEDY="$option another --forward-url, or correct this host's DNS" ;;
-  35:* | 51:* | 60:* | 77:*) REFUSAL="can't be trusted: ${answer%$'\n'*}" REMEDY="$option --forward-ca FILE, the certificate of who signed the receiver's" ;;
-  *) REFUSAL="does not answer: ${answer%$'\n'*}" LATER=1 ;;
+  35:* | 51:* | 60:* | 77:*) REFUSAL="can't be trusted: $line" REMEDY="$option --forward-ca FILE, the certificate of who signed the receiver's" ;;
+  *) REFUSAL="does not answer: $line" LATER=1 ;;
   esac
+}
+
+# takes_writes STATUS FIRST-LINE-OF-BODY: whether that is a receiver's answer to an empty write. A page, such as /health, answers 200
+# with a body, and also to a body that no receiver can read.
+takes_writes() {
+  case $1 in
+  2??) [[ -z $2 || $(far_write "$UNREADABLE" --output /dev/null --write-out '%{http_code}') != 2?? ]] ;;
+  400) [[ $2 =~ $ON_CONTENT ]] ;;
+  *) return 1 ;;
+  esac
+}
+
+# Alloy is written in Go, which reads the subjectAltName only. curl with OpenSSL falls back to the common name, and says so.
+is_named_by_common_name() {
+  [[ ${FORWARD["url"]} == https:* && $(curl --version) == *OpenSSL* ]] &&
+    far_write "$EMPTY" --verbose --output /dev/null 2>&1 | grep '^\* *common name: .*(matched)' >/dev/null
 }
 
 # The sender's view. A refused sample counts as sent, too, hence the look at those that were lost.
@@ -182,7 +216,8 @@ has_credential() { [[ -e ${FORWARD["credentials"]-/nowhere}/$1 ]]; }
 credential() { printf 'sys.env("CREDENTIALS_DIRECTORY") + "/forward-%s"' "$1"; }
 
 forward_alloy() {
-  local more=''
+  local more='' loopback='127[.][0-9.]+|0[.]0[.]0[.]0|(?:ip6-)?localhost[46]?(?:[.]localdomain[46]?)?|ip6-loopback'
+  loopback+='|[[](?:::1?|(?:0+:){7}0*1?|::ffff:(?:127[.][0-9.]+|7f[0-9a-f]{2}:[0-9a-f]+))[]]'
   [[ -z ${FORWARD["tenant"]-} ]] || more+=$'\n\n\t\theaders = {"X-Scope-OrgID" = "'"${FORWARD["tenant"]}"'"}'
   ! has_credential password || more+=$(block basic_auth "username      = \"${FORWARD["user"]}\"" "password_file = $(credential password)")
   ! has_credential token || more+=$(block authorization 'type             = "Bearer"' "credentials_file = $(credential token)")
@@ -198,9 +233,9 @@ prometheus.remote_write "forward" {
 		// An application on the loopback has the same address on every host: there it is known by the host's name and its port.
 		write_relabel_config {
 			source_labels = ["instance"]
-			regex         = "(127[.]0[.]0[.]1|localhost)(:.*)?"
+			regex         = "(?i:$loopback)(:.*)?"
 			target_label  = "instance"
-			replacement   = constants.hostname + "\$2"
+			replacement   = constants.hostname + "\$1"
 		}
 	}
 }

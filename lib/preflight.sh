@@ -72,7 +72,7 @@ check_pins() {
         "give it one: component version architecture SHA-256 URL"
     elif [[ -n $FROM ]] && is_missing "$component" && [[ ! -f $FROM/$(file_name "$component") ]]; then
       refuse "$FROM has no archive of $component $(pin "$component" version)" \
-        "put $(file_name "$component") there, e.g. by ./install.sh --download $FROM on a host with network"
+        "put $(file_name "$component") there, e.g. by ./install.sh --download $(shell_words "$FROM") on a host with network"
     fi
   done
 }
@@ -121,7 +121,7 @@ check_ports() {
     pid=${BASH_REMATCH[2]}
     if ((pid == 1)); then
       unit=$(systemctl list-sockets --full --no-legend | awk -v port="$port" '$1 ~ "(^|:)" port "$" && !found++ { print $2 }')
-      is_known "$unit" || refuse "port $port is taken by the systemd unit $unit" "free it: systemctl disable --now $unit"
+      is_known "$unit" || refuse "port $port is taken by the systemd unit $unit" "free it: systemctl disable --now $(shell_words "$unit")"
     else
       # It may have ended by now.
       unit=$(sed -n '$s,.*/,,p' "/proc/$pid/cgroup" 2>/dev/null) || continue

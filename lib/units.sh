@@ -39,6 +39,8 @@ stop_part() {
   stack) return ;;
   # Its socket stays, and with it who comes meanwhile. As it reads nothing but its program, a restart is enough then.
   metrics-service) [[ $RELEASE == "$NOTHING" || $(changes "$1") == *" systemd/metrics-service.socket"* ]] || return 0 ;;
+  # Where Prometheus goes for good, Alloy stops first, while it can still send.
+  prometheus) if [[ ! -e $RELEASE/systemd/metrics-prometheus.service ]]; then mark alloy && stop_part alloy; fi ;;
   alloy) ! is_active metrics-alloy.service || drain ;;
   esac
   # shellcheck disable=SC2046  # units are words
@@ -52,15 +54,20 @@ stop_units() {
   done
 }
 
-# What Alloy has not sent when it stops is lost: Prometheus, back again, has to have it all. Where it does not come back, nobody waits.
+# drain: waits until Alloy has sent its queues, for 30 s at most, because what it has not sent when it stops is lost. The queue of a
+# receiver that does not answer can't empty, so it is not waited for.
 drain() {
-  local tries=100 queue=.
-  [[ -n $RETREAT ]] || in_role prometheus || queue='remote_name="forward"'
-  while local_get 12345/metrics 2>/dev/null | grep '^prometheus_remote_storage_samples_pending{.* [1-9]' | grep "$queue" >/dev/null; do
+  local tries=100 url queues=''
+  while read -r url; do ! is_answering "$url" || queues+="url=\"$url\""$'\n'; done < <(pending | sed -n 's/.*[{,]url="\([^"]*\)".*/\1/p')
+  [[ -n $queues ]] || return 0
+  while pending | grep --fixed-strings "${queues%$'\n'}" >/dev/null; do
     ((--tries)) || return 0
     sleep 0.3
   done
 }
+pending() { local_get 12345/metrics 2>/dev/null | grep '^prometheus_remote_storage_samples_pending{.* [1-9]'; }
+# is_answering URL: whether a server is there. It gets neither a login nor samples, so its certificate does not matter.
+is_answering() { [[ $(curl --disable --globoff --noproxy '*' --insecure --silent --max-time 5 --output /dev/null --write-out '%{http_code}' "$1") != @(000|5??) ]]; }
 
 # start_part PART: of its units those that are wanted and do not run, or may run from what was there before it was moved.
 start_part() {

@@ -159,12 +159,20 @@ verify_far() {
     row "${FORWARD["url"]} takes samples" 0 "$REMEDY" is_nothing "$REFUSAL"
     [[ -n $HELD ]] || return 0
   fi
+  row "Alloy sends under the name of this host" 0 "sudo systemctl restart metrics-alloy.service" alloy_has_our_name
+  [[ -n $HELD ]] || return 0
   if may_log_in && { far_answers >/dev/null || [[ -n ${FORWARD["query-url"]-} ]]; }; then
     row "10 requests to /simulate-load arrive at the far end, by a query at $(query_url)" "$PATIENCE" "$log; or correct --forward-query-url of install.sh" \
       have_arrived far_value ",instance=\"$(uname -n)\"" "$1" "$2"
   else
-    row "10 requests to /simulate-load arrive at the far end, by what Alloy counts as sent" "$PATIENCE" "$log; sudo $ROOT/verify.sh asks the receiver itself" were_sent "$2" "$3"
+    row "10 requests to /simulate-load arrive at the far end, by what Alloy counts as sent" "$PATIENCE" "$log; sudo $SCRIPTS/verify.sh asks the receiver itself" were_sent "$2" "$3"
   fi
+}
+# Alloy has the host's name from its start on. Its exporter tells that name, because the unit has a UTS namespace of its own.
+alloy_has_our_name() {
+  local name
+  name=$(local_get 12345/api/v0/component/prometheus.exporter.unix.node/metrics 2>/dev/null | sed -n 's/^node_uname_info{.*nodename="\([^"]*\)".*/\1/p')
+  [[ -z $name || $name == "$(uname -n)" ]] || { echo "it started when the host was $name, which is still the instance of its samples" && return 1; }
 }
 is_nothing() { [[ -z $1 ]] || { echo "it $1" && return 1; }; }
 

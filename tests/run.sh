@@ -96,6 +96,8 @@ tools() {
   local packages=()
   command -v cc >/dev/null || packages+=(gcc libc6-dev)
   command -v git >/dev/null || packages+=(git)
+  command -v curl >/dev/null || packages+=(curl)
+  command -v openssl >/dev/null || packages+=(openssl)
   command -v shellcheck >/dev/null || packages+=(shellcheck)
   command -v shfmt >/dev/null || packages+=(shfmt)
   command -v systemd-analyze >/dev/null || packages+=(systemd)

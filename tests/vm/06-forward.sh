@@ -18,6 +18,7 @@ machine() {
   cable "$2"
   copy_in "$FAR/far.pem" /root/far.pem
   copy_in "$FAR/wrong.pem" /root/wrong.pem
+  copy_in "$FAR/cn.pem" /root/cn.pem
   copy_in <(printf '%s\n' "$FIRST") /root/password
   copy_in <(echo "$TOKEN") /root/token
   vm chmod 0600 /root/password /root/token
@@ -84,6 +85,8 @@ wrong_receivers_are_named() {
   fails_with 1 "can't be trusted" --forward-url "$FAR_URL"
   fails_with 1 "can't be trusted" "${FORWARD[@]}" --forward-ca /root/wrong.pem
   contains "$(<"$NOTES/refusal")" "--forward-ca FILE"
+  fails_with 1 "as common name (CN) only" "${FORWARD[@]}" --forward-url "$CN_URL" --forward-ca /root/cn.pem
+  fails_with 1 "takes no samples at this path (status 400: unsupported path requested" "${FORWARD[@]}" --forward-url "${FAR_URL%/write}"
   copy_in <(echo wrong) /root/wrong
   refuses 1 "refuses the login (status 401)" install "${FORWARD[@]}" --forward-password-file /root/wrong
   contains "$(<"$NOTES/refusal")" "nothing has been changed"
@@ -152,6 +155,7 @@ anyone_may_verify() {
   contains "$(<"$NOTES/verify")" "✗ outputs.alloy sends to the far end: as it was edited, it does not"
   vm sed -i 's/remote_write.other.receiver/remote_write.forward.receiver/' /etc/metrics-stack/alloy/outputs.alloy
   verify_names_an_unknown_host
+  verify_names_a_new_name
 }
 
 verify_names_an_unknown_host() {
@@ -201,6 +205,14 @@ refuses_login() {
   contains "$(<"$NOTES/verify")" "✗ $FAR_URL takes samples: it refuses the login (status 401)"
 }
 
+verify_names_a_new_name() {
+  vm hostname another
+  ! keep verify verify || return 1
+  vm hostname beta
+  contains "$(<"$NOTES/verify")" "✗ Alloy sends under the name of this host: it started when the host was beta"
+  contains "$(<"$NOTES/verify")" "systemctl restart metrics-alloy.service"
+}
+
 slow_far_end_holds_back_nobody() {
   local start end
   start=$(date +%s)
@@ -226,7 +238,8 @@ far_end_is_away() {
   start=$(<"$NOTES/slow-since")
   far_goes_away
   gone=$(date +%s)
-  sleep $((away / 2))
+  # The reboot takes the other 20 s: Alloy stops no sooner.
+  sleep $((away / 2 - 20))
   on beta reboot
   on beta cable 2
   middle=$(date +%s)
@@ -258,11 +271,20 @@ role_changes() {
   vm test -e /var/lib/metrics-stack/prometheus/wal -a -e /var/lib/metrics-stack/grafana/grafana.db
 }
 
+# From a far end that is away, with samples that wait for it: Alloy is stopped without a wait for them, within its TimeoutStopSec=20.
 forwarding_ends() {
+  local start stopped
+  eventually 60 far_is_away_for_gamma
+  start=$(vm date +%s)
   keep install install --no-forward
   contains "$(<"$NOTES/install")" ", 0 ✗"
+  stopped=$(vm date --date "$(vm systemctl show --property InactiveEnterTimestamp --value metrics-alloy)" +%s)
+  at_most "time until Alloy had stopped" $((stopped - start)) 40
+  measured "from a far end that is away Alloy had stopped after $((stopped - start)) s"
   placed | diff "$1" - || { echo "< a plain install, > after forwarding" && return 1; }
 }
+
+far_is_away_for_gamma() { ! on_far curl --silent --insecure --output /dev/null https://127.0.0.1:8427/ && (($(waiting forward) > 0)); }
 
 # The releases that are left after an uninstall know it.
 uninstall_keeps_it() {

@@ -3,6 +3,8 @@
 # shellcheck shell=bash
 
 readonly FAR_URL=https://far.example:8427/api/v1/write
+# The same with a certificate that has the name as common name only.
+readonly CN_URL=https://far.example:8426/api/v1/write
 FAR=$NOTES/far
 
 # make_far_end USER:PASSWORD-OR-TOKEN..., with no user before a token
@@ -12,8 +14,9 @@ make_far_end() {
   FAR_NETWORK=$!
   eventually 10 has_own_network
   on_far ip link set lo up
-  certify far
-  certify wrong
+  certify far -addext subjectAltName=DNS:far.example
+  certify wrong -addext subjectAltName=DNS:far.example
+  certify cn
   logins_are "$@"
   start python3 "$VM_DIR/lib/far.py" "$FAR" 8429 8428
   far_is_back
@@ -23,10 +26,10 @@ on_far() { nsenter --target "$FAR_NETWORK" --net "$@"; }
 start() { nsenter --target "$FAR_NETWORK" --net "$@" >>"$FAR/log" 2>&1 & }
 has_own_network() { [[ $(readlink "/proc/$FAR_NETWORK/ns/net") != "$(readlink /proc/self/ns/net)" ]]; }
 
-# certify NAME: signed by itself, so that it is its own authority's.
+# certify NAME OPTION...: signed by itself, so that it is its own authority's.
 certify() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=far.example \
-    -addext subjectAltName=DNS:far.example -keyout "$FAR/$1.key" -out "$FAR/$1.pem" 2>>"$FAR/log"
+    "${@:2}" -keyout "$FAR/$1.key" -out "$FAR/$1.pem" 2>>"$FAR/log"
 }
 
 logins_are() {
@@ -48,7 +51,8 @@ logins_are() {
 far_is_back() {
   start "$WORK/payload$HELPERS/victoria-metrics" -storageDataPath="$FAR/data" -httpListenAddr=127.0.0.1:8428 -search.latencyOffset=1s -loggerLevel=ERROR
   echo $! >"$FAR/pids"
-  start "$WORK/payload$HELPERS/vmauth" -auth.config="$FAR/users.yml" -httpListenAddr=:8427 -tls -tlsCertFile="$FAR/far.pem" -tlsKeyFile="$FAR/far.key" -loggerLevel=ERROR
+  start "$WORK/payload$HELPERS/vmauth" -auth.config="$FAR/users.yml" -httpListenAddr=:8427,:8426 -tls=true,true \
+    -tlsCertFile="$FAR/far.pem,$FAR/cn.pem" -tlsKeyFile="$FAR/far.key,$FAR/cn.key" -loggerLevel=ERROR
   echo $! >>"$FAR/pids"
   eventually 20 far_query 1 >/dev/null 2>&1
   eventually 20 on_far curl --silent --insecure --output /dev/null https://127.0.0.1:8427/

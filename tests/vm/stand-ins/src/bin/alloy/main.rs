@@ -79,7 +79,7 @@ fn run(args: &[String], folder: &Path) -> Result<(), String> {
     std::fs::create_dir_all(&storage).map_err(|e| format!("{}: {e}", storage.display()))?;
     write_agent_config(&storage, &plan)?;
     let agent = Command::new(format!("{HELPERS}/prometheus"))
-        .args(["--agent", "--log.level=warn", "--web.enable-lifecycle", "--storage.remote.flush-deadline=5s"])
+        .args(["--agent", "--log.level=warn", "--web.enable-lifecycle", "--storage.remote.flush-deadline=1m"])
         .arg(format!("--config.file={}", storage.join("agent.json").display()))
         .arg(format!("--storage.agent.path={}", storage.join("wal").display()))
         .arg(format!("--web.listen-address={agent_address}"))
@@ -144,6 +144,12 @@ impl Alloy {
                 Ok(()) => answer(200, "text/plain", "config reloaded\n"),
                 Err(error) => answer(400, "text/plain", error + "\n"),
             },
+            "/api/v0/component/prometheus.exporter.unix.node/metrics" => {
+                match get(&self.exporter_address, "/metrics") {
+                    Ok((status, metrics)) => answer(status, "text/plain; version=0.0.4; charset=utf-8", metrics),
+                    Err(error) => answer(404, "text/plain", format!("the exporter does not answer: {error}\n")),
+                }
+            }
             "/api/v0/web/components" => stand_ins::json(200, &self.component_health()),
             "/metrics" => match get(&self.agent_address, "/metrics") {
                 Ok((_, metrics)) => answer(200, "text/plain; version=0.0.4; charset=utf-8", self.metrics(&metrics)),
@@ -277,11 +283,10 @@ impl Alloy {
         self.exporter.as_mut().and_then(status).map(|status| format!("the node exporter ended: {status}"))
     }
 
+    /// As in Alloy, takes up to a minute when a receiver does not answer. systemd has sent the agent a SIGTERM of its own.
     fn stop(&mut self) {
         end(self.exporter.take());
-        if ask("POST", &self.agent_address, "/-/quit").is_err() {
-            let _ = self.agent.kill();
-        }
+        let _ = ask("POST", &self.agent_address, "/-/quit");
         let _ = self.agent.wait();
     }
 }
