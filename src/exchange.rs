@@ -57,6 +57,7 @@ impl Exchange {
             }
         }))
         .unwrap_or_else(|_| routes::json(500, r#"{"error":"internal error"}"#));
+        let answer = if asks_for_keep_alive(&self.request) { routes::confirm_keep_alive(answer) } else { answer };
         if !self.is_own {
             self.metrics.record(self.route, answer.status_code().0, self.received.elapsed());
         }
@@ -73,4 +74,11 @@ impl Exchange {
             std::mem::forget(self.request);
         }
     }
+}
+
+/// Whether the client asks for a persistent connection in a form that tiny_http obeys.
+fn asks_for_keep_alive(request: &Request) -> bool {
+    let header = request.headers().iter().find(|header| header.field.equiv("Connection"));
+    let value = header.map_or(String::new(), |header| header.value.as_str().to_ascii_lowercase());
+    value.contains("keep-alive") && !value.contains("close") && !value.contains("upgrade")
 }

@@ -96,6 +96,14 @@ pub fn busy() -> Answer {
     json(503, body).with_header(header("Retry-After", "1"))
 }
 
+/// Confirms a persistent connection. An HTTP/1.0 client that finds no confirmation waits for the connection to close.
+///
+/// tiny_http drops a response's `Connection` header, but leaves the values of other headers as they are.
+pub fn confirm_keep_alive(answer: Answer) -> Answer {
+    // Shorter than `sockets::IDLE`, so that the client closes an idle connection first.
+    answer.with_header(header("Keep-Alive", "timeout=15\r\nConnection: keep-alive"))
+}
+
 fn header(name: &str, value: &str) -> Header {
     Header::from_bytes(name, value).expect("our headers are ASCII")
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
 use nix::libc::linger;
 use nix::sys::signal::Signal;
@@ -44,6 +45,48 @@ fn a_connection_closes_when_the_client_asks_for_it() {
         let all = client.rest();
         assert!(all.contains(" 200 OK\r\n") && all.ends_with(r#"{"status":"ok"}"#), "{all}");
     }
+}
+
+#[test]
+fn http_1_0_keep_alive_is_confirmed_or_the_connection_closes() {
+    let service = Service::start();
+    let start = Instant::now();
+    for (asks, confirmed) in [
+        ("", None),
+        ("Connection: close\r\n", None),
+        ("Connection: keep-alive, close\r\n", None),
+        ("Connection: Keep-Alive\r\n", Some("keep-alive")),
+        ("connection: TE, keep-alive\r\n", Some("keep-alive")),
+    ] {
+        for method in ["GET", "HEAD", "POST"] {
+            for target in ["/", "/health", "/metrics", "/nope", "/simulate-load?duration_ms=0&error_rate=1"] {
+                let mut client = Client::connect(service.address);
+                client.write(&format!("{method} {target} HTTP/1.0\r\n{asks}\r\n"));
+                let reply = client.try_reply(method).unwrap();
+                assert_eq!(reply.header("connection"), confirmed, "{method} {target} {asks}");
+                if confirmed.is_some() {
+                    client.call("GET", "/health");
+                } else {
+                    assert_eq!(client.rest(), "", "{method} {target} {asks}");
+                }
+            }
+        }
+    }
+    // Closed after the response, and not by the idle timeout of 20 s.
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_request_that_is_not_ascii_ends_the_connection() {
+    let service = Service::start();
+    let start = Instant::now();
+    for request in ["GET / HTTP/1.1\r\nCity: São Paulo\r\n\r\n", "GET /São-Paulo HTTP/1.1\r\n\r\n"] {
+        let mut client = Client::connect(service.address);
+        client.write(request);
+        // tiny_http responds to neither.
+        assert_eq!(client.rest(), "");
+    }
+    assert!(start.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
