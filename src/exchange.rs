@@ -11,7 +11,7 @@ use crate::metrics::{InFlight, Metrics};
 use crate::routes::{self, Route, Work};
 
 /// What tiny_http has read of a body before it hands out the request.
-const READ_AHEAD: usize = 1024;
+const READ_AHEAD_BYTES: usize = 1024;
 
 /// A request with its book-keeping. It may move to another thread.
 pub struct Exchange {
@@ -24,19 +24,19 @@ pub struct Exchange {
     received: Instant,
     metrics: Arc<Metrics>,
     /// The service's own requests count nowhere.
-    is_own: bool,
+    is_probe: bool,
     /// Held to the end of the answer, whatever that end is.
     _in_flight: Option<InFlight>,
 }
 
 impl Exchange {
     /// Takes a request of this client; from here on it is in flight.
-    pub fn begin(request: Request, client: SocketAddr, is_own: bool, metrics: Arc<Metrics>) -> Exchange {
+    pub fn begin(request: Request, client: SocketAddr, is_probe: bool, metrics: Arc<Metrics>) -> Exchange {
         let expects = || request.headers().iter().any(|header| header.field.equiv("Expect"));
-        let unread = request.body_length().filter(|&length| length > READ_AHEAD || expects()).unwrap_or(0);
-        let (route, work) = Route::of(&request);
-        let _in_flight = if is_own { None } else { metrics.begin(route) };
-        Exchange { client, unread, work, request, route, received: Instant::now(), metrics, is_own, _in_flight }
+        let unread = request.body_length().filter(|&length| length > READ_AHEAD_BYTES || expects()).unwrap_or(0);
+        let (route, work) = Route::from_request(&request);
+        let _in_flight = if is_probe { None } else { metrics.begin(route) };
+        Exchange { client, unread, work, request, route, received: Instant::now(), metrics, is_probe, _in_flight }
     }
 
     /// Whether it asks for load.
@@ -48,21 +48,21 @@ impl Exchange {
     ///
     /// The answer is counted before it is sent: who has got it finds it counted.
     pub fn finish(self) -> bool {
-        let answer = catch_unwind(AssertUnwindSafe(|| match self.work {
-            Work::Say(answer) => answer,
-            Work::Metrics => routes::answer(200, prometheus::TEXT_FORMAT, self.metrics.text()),
+        let reply = catch_unwind(AssertUnwindSafe(|| match self.work {
+            Work::Respond(reply) => reply,
+            Work::Metrics => routes::reply(200, prometheus::TEXT_FORMAT, self.metrics.text()),
             Work::Load(load) => {
-                let (status, body) = load.perform();
+                let (status, body) = load.run();
                 routes::json(status, body)
             }
         }))
         .unwrap_or_else(|_| routes::json(500, r#"{"error":"internal error"}"#));
-        let answer = if asks_for_keep_alive(&self.request) { routes::confirm_keep_alive(answer) } else { answer };
-        if !self.is_own {
-            self.metrics.record(self.route, answer.status_code().0, self.received.elapsed());
+        let reply = if asks_for_keep_alive(&self.request) { routes::confirm_keep_alive(reply) } else { reply };
+        if !self.is_probe {
+            self.metrics.record(self.route, reply.status_code().0, self.received.elapsed());
         }
         // tiny_http ignores that a client has gone, and panics at some headers.
-        !matches!(catch_unwind(AssertUnwindSafe(|| self.request.respond(answer))), Ok(Err(_)))
+        !matches!(catch_unwind(AssertUnwindSafe(|| self.request.respond(reply))), Ok(Err(_)))
     }
 
     /// Ends it without an answer, for a client whose connection ends: otherwise the next answer would take its place.

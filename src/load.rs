@@ -53,7 +53,7 @@ impl Load {
     }
 
     /// Works as long as asked for, in this thread: the status, 200, or 500 at the rate asked for, and in JSON how long it was.
-    pub fn perform(self) -> (u16, String) {
+    pub fn run(self) -> (u16, String) {
         let Load { duration_ms, mode: (work, mode), fails } = self;
         work(Duration::from_millis(duration_ms.into()));
         let (status, word) =

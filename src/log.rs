@@ -11,7 +11,7 @@ use std::panic;
 
 /// How the panics read with which tiny_http's accept loop ends, alone and unnoticed: there is one descriptor left, where
 /// a connection takes two, or no thread.
-const ENDS_ACCEPTING: [&str; 2] = ["refined_tcp_stream.rs", "failed to spawn thread"];
+const ACCEPT_LOOP_PANICS: [&str; 2] = ["refined_tcp_stream.rs", "failed to spawn thread"];
 
 /// An event of normal life.
 pub fn info(message: &str) {
@@ -29,18 +29,18 @@ pub fn error(message: &str) {
 }
 
 /// Says why the service can't go on, and ends it. Meanwhile systemd has the port: it loses no one but those in flight.
-pub fn give_up(why: &str) -> ! {
+pub fn fatal(why: &str) -> ! {
     error(&format!("{why}; the service must be started again"));
     std::process::exit(1)
 }
 
 /// Makes panics one line each, with a priority. tiny_http's own are left out, but for those that make it deaf: a client
 /// causes one by resetting its connection, and only that connection's thread ends.
-pub fn report_panics() {
+pub fn install_panic_hook() {
     panic::set_hook(Box::new(|info| {
         let panic = info.to_string().replace('\n', " ");
-        if ENDS_ACCEPTING.iter().any(|sign| panic.contains(sign)) {
-            give_up(&format!("cannot accept connections any more: {panic}"));
+        if ACCEPT_LOOP_PANICS.iter().any(|sign| panic.contains(sign)) {
+            fatal(&format!("cannot accept connections any more: {panic}"));
         } else if !panic.contains("tiny_http") {
             error(&panic);
         }

@@ -1,21 +1,21 @@
 //! metrics-service: a small HTTP service with Prometheus metrics.
 //!
 //! tiny_http accepts connections and parses requests, on threads of its own. `worker` takes the requests one by one, makes
-//! an `exchange` of each, and answers it or, where that takes time, gives it to a thread of `lines`. `routes` says what is
-//! asked and answered, `load` simulates work, `metrics` counts, and `probe` sees that all this lives. systemd does the rest:
+//! an `exchange` of each, and answers it or, where that takes time, gives it to a thread of `blocking`. `routes` says what is
+//! asked and answered, `load` simulates work, `metrics` counts, and `watchdog` sees that all this lives. systemd does the rest:
 //! it holds the port (`sockets`), keeps what is said (`log`), limits what the process may take, and starts it again.
 
 #![forbid(unsafe_code)]
 
+mod blocking;
 mod cli;
 mod exchange;
-mod lines;
 mod load;
 mod log;
 mod metrics;
-mod probe;
 mod routes;
 mod sockets;
+mod watchdog;
 mod worker;
 
 use std::net::SocketAddr;
@@ -23,9 +23,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use probe::Probe;
 use sd_notify::NotifyState;
 use tiny_http::Server;
+use watchdog::Probe;
 use worker::Worker;
 
 fn main() -> ExitCode {
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 /// Serves until a signal comes, then answers what is in flight. The error is a sentence for the user.
 fn run(address: SocketAddr) -> Result<(), String> {
-    log::report_panics();
+    log::install_panic_hook();
     let listener = sockets::listen(address)?;
     let address = listener.local_addr().map_err(cannot_start)?;
     let accepting = listener.try_clone().map_err(cannot_start)?;

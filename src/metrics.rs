@@ -21,7 +21,7 @@ pub struct Metrics {
     active: IntGauge,
     in_flight: InFlight,
     /// Connections that the service ended.
-    pub cut: IntCounter,
+    pub aborted: IntCounter,
 }
 
 /// Each request in flight has a clone of the one that is counted, and takes it along whatever its end is.
@@ -41,7 +41,7 @@ impl Metrics {
             "active_connections",
             "HTTP requests in flight, from their receipt to the end of the answer, without those of /metrics.",
         );
-        let cut = Opts::new(
+        let aborted = Opts::new(
             "metrics_service_connections_cut_total",
             "Connections ended as their clients sent too far ahead, did not read, or declared too large a body.",
         );
@@ -51,7 +51,7 @@ impl Metrics {
         let requests = add(&registry, IntCounterVec::new(requests, &["method", "endpoint", "status"]));
         let durations = add(&registry, HistogramVec::new(durations, &["method", "endpoint"]));
         let active = add(&registry, IntGauge::with_opts(active));
-        let cut = add(&registry, IntCounter::with_opts(cut));
+        let aborted = add(&registry, IntCounter::with_opts(aborted));
         add(&registry, Gauge::with_opts(build)).set(1.0);
         registry.register(Box::new(ProcessCollector::for_self())).expect("registered once");
 
@@ -61,7 +61,7 @@ impl Metrics {
                 requests.with_label_values(&[route.method, route.endpoint, &status.to_string()]);
             }
         }
-        Metrics { registry, requests, durations, active, in_flight: InFlight::default(), cut }
+        Metrics { registry, requests, durations, active, in_flight: InFlight::default(), aborted }
     }
 
     /// Counts a request as long as this is kept. A scrape is not counted, so that an idle service reads 0.

@@ -17,7 +17,7 @@ pub struct Route {
 /// What it takes to answer a request.
 pub enum Work {
     /// Nothing: this is the answer.
-    Say(Answer),
+    Respond(Reply),
     /// To write down the metrics.
     Metrics,
     /// To simulate load, which takes its time.
@@ -25,7 +25,7 @@ pub enum Work {
 }
 
 /// An answer, with all of its body.
-pub type Answer = Response<Cursor<Vec<u8>>>;
+pub type Reply = Response<Cursor<Vec<u8>>>;
 
 const OTHER: &str = "other";
 const METHODS: [&str; 3] = ["GET", "HEAD", OTHER];
@@ -40,7 +40,7 @@ const METHOD_NOT_ALLOWED: &str = r#"{"error":"only GET and HEAD are answered her
 
 impl Route {
     /// The route of a request, and the work behind it.
-    pub fn of(request: &Request) -> (Route, Work) {
+    pub fn from_request(request: &Request) -> (Route, Work) {
         let (path, query) = split(request.url());
         let method = match request.method() {
             Method::Get => "GET",
@@ -49,14 +49,14 @@ impl Route {
         };
         let endpoint = ENDPOINTS.into_iter().find(|endpoint| *endpoint == path).unwrap_or(OTHER);
         let work = match (method, endpoint) {
-            (_, OTHER) => Work::Say(json(404, r#"{"error":"no such path; see / for the routes"}"#)),
-            (OTHER, _) => Work::Say(json(405, METHOD_NOT_ALLOWED).with_header(header("Allow", "GET, HEAD"))),
-            (_, "/") => Work::Say(json(200, ROOT)),
-            (_, "/health") => Work::Say(json(200, r#"{"status":"ok"}"#)),
+            (_, OTHER) => Work::Respond(json(404, r#"{"error":"no such path; see / for the routes"}"#)),
+            (OTHER, _) => Work::Respond(json(405, METHOD_NOT_ALLOWED).with_header(header("Allow", "GET, HEAD"))),
+            (_, "/") => Work::Respond(json(200, ROOT)),
+            (_, "/health") => Work::Respond(json(200, r#"{"status":"ok"}"#)),
             (_, "/metrics") => Work::Metrics,
             _ => match Load::parse(query) {
                 Ok(load) => Work::Load(load),
-                Err(problem) => Work::Say(json(400, format!(r#"{{"error":"{problem}"}}"#))),
+                Err(problem) => Work::Respond(json(400, format!(r#"{{"error":"{problem}"}}"#))),
             },
         };
         (Route { method, endpoint }, work)
@@ -79,19 +79,19 @@ impl Route {
 }
 
 /// A JSON answer. The body is a fixed string or has numbers put into one, so that nothing needs escaping.
-pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-    answer(status, "application/json", body)
+pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Reply {
+    reply(status, "application/json", body)
 }
 
 /// An answer of this content type.
-pub fn answer(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
-    let answer = Response::from_data(body).with_status_code(status).with_header(header("Content-Type", content_type));
+pub fn reply(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Reply {
+    let reply = Response::from_data(body).with_status_code(status).with_header(header("Content-Type", content_type));
     // The length is known: say it rather than answer in chunks.
-    answer.with_chunked_threshold(usize::MAX)
+    reply.with_chunked_threshold(usize::MAX)
 }
 
 /// The refusal of load that finds no thread.
-pub fn busy() -> Answer {
+pub fn busy() -> Reply {
     let body = r#"{"error":"as much load is being simulated as can be; try again later"}"#;
     json(503, body).with_header(header("Retry-After", "1"))
 }
@@ -99,9 +99,9 @@ pub fn busy() -> Answer {
 /// Confirms a persistent connection. An HTTP/1.0 client that finds no confirmation waits for the connection to close.
 ///
 /// tiny_http drops a response's `Connection` header, but leaves the values of other headers as they are.
-pub fn confirm_keep_alive(answer: Answer) -> Answer {
-    // Shorter than `sockets::IDLE`, so that the client closes an idle connection first.
-    answer.with_header(header("Keep-Alive", "timeout=15\r\nConnection: keep-alive"))
+pub fn confirm_keep_alive(reply: Reply) -> Reply {
+    // Shorter than `sockets::IDLE_TIMEOUT`, so that the client closes an idle connection first.
+    reply.with_header(header("Keep-Alive", "timeout=15\r\nConnection: keep-alive"))
 }
 
 fn header(name: &str, value: &str) -> Header {

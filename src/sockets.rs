@@ -12,15 +12,15 @@ use nix::sys::socket::{self, sockopt, Backlog, MsgFlags, Shutdown, SockaddrStora
 use nix::sys::time::TimeVal;
 
 /// How long a connection may be silent: longer than Alloy's 15 s between two scrapes, so that it keeps its own.
-pub const IDLE: Duration = Duration::from_secs(20);
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How much of a flood is parsed at a time; the kernel doubles it, and a head has room in that.
-const RECEIVE_BYTES: usize = 4 << 10;
+const RECEIVE_BUFFER_BYTES: usize = 4 << 10;
 /// Room for answers that a client has not read yet: four times the largest, `/metrics`.
-const SEND_BYTES: usize = 128 << 10;
+const SEND_BUFFER_BYTES: usize = 128 << 10;
 /// How long an answer waits where there is no room: the kernel's least, as everybody waits with it.
 const SEND_TIMEOUT: TimeVal = TimeVal::new(0, 1000);
 /// A connection to oneself takes microseconds; longer means that the queue of the listener is full.
-const KNOCK_TIMEOUT: Duration = Duration::from_secs(1);
+const WAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Takes the socket on descriptor 0 (`StandardInput=socket`) when it listens, binds `address` otherwise.
 ///
@@ -38,20 +38,20 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Connects to this listener of ours and hangs up, which makes its accept loop go round once.
-pub fn knock(address: &SocketAddr) -> io::Result<()> {
-    let stream = TcpStream::connect_timeout(address, KNOCK_TIMEOUT)?;
+pub fn wake_acceptor(address: &SocketAddr) -> io::Result<()> {
+    let stream = TcpStream::connect_timeout(address, WAKE_TIMEOUT)?;
     // Closed by a reset, it leaves no TIME_WAIT behind: thousands of them would use up the local ports.
     Ok(socket::setsockopt(&stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?)
 }
 
 /// How many connections there are, and a constant: tiny_http keeps two descriptors for each.
-pub fn count() -> usize {
+pub fn connection_count() -> usize {
     descriptors().count() / 2
 }
 
 /// Ends the connections to these clients: how many had not been before. One that takes the number of another at this very
 /// moment ends in its place.
-pub fn end(clients: &HashSet<SocketAddr>) -> usize {
+pub fn shut_down(clients: &HashSet<SocketAddr>) -> usize {
     let clients: HashSet<SockaddrStorage> = clients.iter().map(|client| (*client).into()).collect();
     let is_theirs = |fd: &RawFd| socket::getpeername(*fd).is_ok_and(|client| clients.contains(&client));
     // Once it has ended, not even nothing can be sent.
@@ -76,11 +76,11 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 fn prepare(listener: &TcpListener) -> io::Result<()> {
     // Without it, answers above the write buffer stall 40 ms (Nagle with delayed ACK).
     socket::setsockopt(listener, sockopt::TcpNoDelay, &true)?;
-    socket::setsockopt(listener, sockopt::RcvBuf, &RECEIVE_BYTES)?;
-    socket::setsockopt(listener, sockopt::SndBuf, &SEND_BYTES)?;
+    socket::setsockopt(listener, sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES)?;
+    socket::setsockopt(listener, sockopt::SndBuf, &SEND_BUFFER_BYTES)?;
     socket::setsockopt(listener, sockopt::SendTimeout, &SEND_TIMEOUT)?;
     // `accept` obeys it, too, and tiny_http's accept loop ends when it fails: the probe connects more often than that.
-    socket::setsockopt(listener, sockopt::ReceiveTimeout, &TimeVal::new(IDLE.as_secs() as _, 0))?;
+    socket::setsockopt(listener, sockopt::ReceiveTimeout, &TimeVal::new(IDLE_TIMEOUT.as_secs() as _, 0))?;
     // A predecessor that drained has left the shared socket non-blocking.
     listener.set_nonblocking(false)
 }
