@@ -1,5 +1,6 @@
-//! Threads for what takes time: `/simulate-load`, a body that has not come yet, and what a client sends behind these. tiny_http
-//! lets answers of one connection out in the order of its requests: whoever answers out of turn waits, and may only do so here.
+//! Threads for requests that must not block the worker: `/simulate-load`, and bodies that have not
+//! arrived. tiny_http sends the responses of one connection in the order of its requests, so
+//! whatever a client sends after such a request needs a thread, too: its response has to wait.
 
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
@@ -11,56 +12,56 @@ use crate::exchange::Exchange;
 use crate::log;
 use crate::routes::{self, Work};
 
-/// How much load is simulated at a time: with the default of 275 ms in the mean it bears a hundred requests a second.
-const MAX_LOADS: usize = 32;
-/// How many requests of one client may be here.
-const MAX_PER_CLIENT: usize = 16;
-/// To answer takes little of a stack.
+/// At the mean default duration of 275 ms, this serves 100 `/simulate-load` requests per second.
+const MAX_LOADS: isize = 32;
+/// Requests of one client on these threads.
+const MAX_PER_CLIENT: isize = 16;
+/// Sending a response needs little stack.
 const STACK_BYTES: usize = 64 << 10;
 
-/// The requests that have a thread.
+/// The requests that are on a thread of their own. Clones share the counts.
 #[derive(Clone, Default)]
 pub struct Blocking(Arc<Mutex<Counts>>);
 
 #[derive(Default)]
 struct Counts {
-    by_client: HashMap<SocketAddr, usize>,
-    loads: usize,
-    /// Those that wait for no body, which may never come.
-    bounded: usize,
+    by_client: HashMap<SocketAddr, isize>,
+    loads: isize,
+    /// Requests that are sure to end, because they do not wait for a body.
+    bounded: isize,
+}
+
+/// The place of one request in the counts, freed on drop.
+struct Place {
+    blocking: Blocking,
+    client: SocketAddr,
+    loads: isize,
+    bounded: isize,
 }
 
 impl Blocking {
-    /// Whether as many of this client's requests are here as may.
+    /// Whether this client has as many requests here as it is allowed to.
     pub fn is_at_limit(&self, client: &SocketAddr) -> bool {
         self.lock().by_client.get(client).is_some_and(|count| *count == MAX_PER_CLIENT)
     }
 
-    /// Takes what takes time, and what is behind it. Returns what can be answered at once.
+    /// Finishes the request on a thread if it is slow or behind a slow one. Otherwise returns it.
     pub fn spawn_if_slow(&self, mut exchange: Exchange) -> Option<Exchange> {
-        let mut counts = self.lock();
-        if exchange.is_load() && counts.loads == MAX_LOADS {
+        if exchange.is_load() && self.lock().loads == MAX_LOADS {
             exchange.work = Work::Respond(routes::busy());
         }
-        if !exchange.is_load() && exchange.unread == 0 && !counts.by_client.contains_key(&exchange.client) {
+        let is_slow = exchange.is_load() || exchange.unread > 0;
+        if !is_slow && !self.lock().by_client.contains_key(&exchange.client) {
             return Some(exchange);
         }
-        let (client, load, bounded) = (exchange.client, exchange.is_load() as usize, (exchange.unread == 0) as usize);
-        *counts.by_client.entry(client).or_default() += 1;
-        counts.loads += load;
-        counts.bounded += bounded;
-        drop(counts);
-
-        let blocking = self.clone();
-        // Where there is no thread, the request must not be dropped: that would wait for its body.
+        let (loads, bounded) = (exchange.is_load().into(), (exchange.unread == 0).into());
+        let place = Place { blocking: self.clone(), client: exchange.client, loads, bounded };
+        place.add(1);
+        // If no thread starts, the request must not be dropped: that would block until its body arrives.
         let exchange = ManuallyDrop::new(exchange);
         let respond = move || {
             ManuallyDrop::into_inner(exchange).finish();
-            let mut counts = blocking.lock();
-            counts.by_client.entry(client).and_modify(|count| *count -= 1);
-            counts.by_client.retain(|_, count| *count > 0);
-            counts.loads -= load;
-            counts.bounded -= bounded;
+            drop(place);
         };
         if let Err(error) = thread::Builder::new().name("blocking".into()).stack_size(STACK_BYTES).spawn(respond) {
             log::fatal(&format!("cannot start a thread: {error}"));
@@ -68,12 +69,29 @@ impl Blocking {
         None
     }
 
-    /// Whether all has been answered but what waits for a body.
+    /// Whether all requests have ended, except those that wait for a body.
     pub fn is_drained(&self) -> bool {
         self.lock().bounded == 0
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().expect("nobody panics while holding it")
+        self.0.lock().expect("no thread panics while it holds the lock")
+    }
+}
+
+impl Place {
+    /// Counts this place, or with -1 takes it out of the counts.
+    fn add(&self, change: isize) {
+        let mut counts = self.blocking.lock();
+        *counts.by_client.entry(self.client).or_default() += change;
+        counts.by_client.retain(|_, count| *count > 0);
+        counts.loads += change * self.loads;
+        counts.bounded += change * self.bounded;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.add(-1);
     }
 }

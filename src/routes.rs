@@ -1,4 +1,4 @@
-//! Which methods and paths there are, what each asks for, and what it answers.
+//! The routes: which requests exist, what work each one needs, and the responses.
 
 use std::io::Cursor;
 
@@ -6,25 +6,22 @@ use tiny_http::{Header, Method, Request, Response};
 
 use crate::load::Load;
 
-/// A request's method and path as far as the service tells them apart: one of `METHODS` and one of `ENDPOINTS`. They are
-/// the metrics' labels, and nothing else that a client sends becomes one.
+/// The method and path of a request, reduced to `METHODS` and `ENDPOINTS`. These are the metrics'
+/// labels, so clients cannot create new series.
 #[derive(Clone, Copy)]
 pub struct Route {
     pub method: &'static str,
     pub endpoint: &'static str,
 }
 
-/// What it takes to answer a request.
+/// The work that a request needs before its response can be sent.
 pub enum Work {
-    /// Nothing: this is the answer.
     Respond(Reply),
-    /// To write down the metrics.
     Metrics,
-    /// To simulate load, which takes its time.
     Load(Load),
 }
 
-/// An answer, with all of its body.
+/// A response with its whole body.
 pub type Reply = Response<Cursor<Vec<u8>>>;
 
 const OTHER: &str = "other";
@@ -36,10 +33,11 @@ const ROOT: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     r#"","routes":["/","/health","/simulate-load","/metrics"]}"#
 );
-const METHOD_NOT_ALLOWED: &str = r#"{"error":"only GET and HEAD are answered here"}"#;
+const NOT_FOUND: &str = r#"{"error":"no such path; see / for the routes"}"#;
+const METHOD_NOT_ALLOWED: &str = r#"{"error":"method not allowed; use GET or HEAD"}"#;
+const BUSY: &str = r#"{"error":"too many /simulate-load requests in progress; try again later"}"#;
 
 impl Route {
-    /// The route of a request, and the work behind it.
     pub fn from_request(request: &Request) -> (Route, Work) {
         let (path, query) = split(request.url());
         let method = match request.method() {
@@ -49,7 +47,7 @@ impl Route {
         };
         let endpoint = ENDPOINTS.into_iter().find(|endpoint| *endpoint == path).unwrap_or(OTHER);
         let work = match (method, endpoint) {
-            (_, OTHER) => Work::Respond(json(404, r#"{"error":"no such path; see / for the routes"}"#)),
+            (_, OTHER) => Work::Respond(json(404, NOT_FOUND)),
             (OTHER, _) => Work::Respond(json(405, METHOD_NOT_ALLOWED).with_header(header("Allow", "GET, HEAD"))),
             (_, "/") => Work::Respond(json(200, ROOT)),
             (_, "/health") => Work::Respond(json(200, r#"{"status":"ok"}"#)),
@@ -62,12 +60,12 @@ impl Route {
         (Route { method, endpoint }, work)
     }
 
-    /// Every route there can be.
+    /// Returns every route that can occur.
     pub fn all() -> impl Iterator<Item = Route> {
         METHODS.into_iter().flat_map(|method| ENDPOINTS.map(|endpoint| Route { method, endpoint }))
     }
 
-    /// Every status that this route can answer with; 500 wherever code runs that might panic.
+    /// Returns every status that can occur on this route; 500 wherever its work might panic.
     pub fn statuses(self) -> &'static [u16] {
         match (self.method, self.endpoint) {
             (_, OTHER) => &[404],
@@ -78,37 +76,35 @@ impl Route {
     }
 }
 
-/// A JSON answer. The body is a fixed string or has numbers put into one, so that nothing needs escaping.
+/// Builds a JSON response. The body must be valid JSON already.
 pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Reply {
     reply(status, "application/json", body)
 }
 
-/// An answer of this content type.
 pub fn reply(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Reply {
     let reply = Response::from_data(body).with_status_code(status).with_header(header("Content-Type", content_type));
-    // The length is known: say it rather than answer in chunks.
+    // Never chunked, because the length is known.
     reply.with_chunked_threshold(usize::MAX)
 }
 
-/// The refusal of load that finds no thread.
 pub fn busy() -> Reply {
-    let body = r#"{"error":"as much load is being simulated as can be; try again later"}"#;
-    json(503, body).with_header(header("Retry-After", "1"))
+    json(503, BUSY).with_header(header("Retry-After", "1"))
 }
 
-/// Confirms a persistent connection. An HTTP/1.0 client that finds no confirmation waits for the connection to close.
-///
-/// tiny_http drops a response's `Connection` header, but leaves the values of other headers as they are.
+/// Adds the confirmation of a persistent connection. Without it, an HTTP/1.0 client waits for the
+/// connection to close.
 pub fn confirm_keep_alive(reply: Reply) -> Reply {
-    // Shorter than `sockets::IDLE_TIMEOUT`, so that the client closes an idle connection first.
+    // tiny_http drops a `Connection` header from a response, so it is part of another one's value.
+    // The timeout is below `sockets::IDLE_TIMEOUT`: the client closes an idle connection first.
     reply.with_header(header("Keep-Alive", "timeout=15\r\nConnection: keep-alive"))
 }
 
 fn header(name: &str, value: &str) -> Header {
-    Header::from_bytes(name, value).expect("our headers are ASCII")
+    Header::from_bytes(name, value).expect("header names and values here are ASCII")
 }
 
-/// Path and query of a request's target; a proxy's form, `http://host/path?query`, is one too.
+/// Splits a request target into path and query. Accepts the form that proxies receive, too:
+/// `http://host/path?query`.
 fn split(target: &str) -> (&str, &str) {
     let target = match target.strip_prefix("http://") {
         Some(rest) => rest.find(['/', '?']).map_or("/", |start| &rest[start..]),

@@ -19,7 +19,7 @@ fn who_finds_no_thread_is_refused_at_once_and_holds_up_nobody() {
 
     let refused = service.call("GET", "/simulate-load?duration_ms=0");
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
-    assert_eq!(refused.body, r#"{"error":"as much load is being simulated as can be; try again later"}"#);
+    assert_eq!(refused.body, r#"{"error":"too many /simulate-load requests in progress; try again later"}"#);
     assert_eq!(service.call("GET", "/health").status, 200);
     assert_eq!(service.call("GET", "/simulate-load?duration_ms=x").status, 400);
     // All of these were answered while the load was still on.

@@ -21,7 +21,7 @@ fn routes_and_their_bodies() {
         (
             "/simulate-load?duration_ms=0&error_rate=1",
             500,
-            r#"{"error":"simulated, as error_rate asks for","mode":"sleep","duration_ms":0}"#,
+            r#"{"error":"simulated error (error_rate)","mode":"sleep","duration_ms":0}"#,
         ),
         ("/nope", 404, NOT_FOUND),
         ("/health/", 404, NOT_FOUND),
@@ -36,12 +36,33 @@ fn routes_and_their_bodies() {
 }
 
 #[test]
-fn load_draws_its_duration_from_50_to_500_ms() {
+fn default_durations_are_from_50_to_500_ms() {
     let service = Service::start();
-    let body = service.call("GET", "/simulate-load").body;
-    let drawn = body.strip_prefix(r#"{"status":"ok","mode":"sleep","duration_ms":"#);
-    let drawn: u64 = drawn.and_then(|rest| rest.strip_suffix('}')).and_then(|ms| ms.parse().ok()).unwrap();
-    assert!((50..=500).contains(&drawn), "{body}");
+    let mut clients: Vec<Client> = (0..32).map(|_| Client::connect(service.address)).collect();
+    for client in &mut clients {
+        client.send("GET", "/simulate-load");
+    }
+    let duration = |client: &mut Client| -> u64 {
+        let body = client.try_reply("GET").unwrap().body;
+        let rest = body.strip_prefix(r#"{"status":"ok","mode":"sleep","duration_ms":"#).unwrap();
+        rest.strip_suffix('}').unwrap().parse().unwrap()
+    };
+    let durations: Vec<u64> = clients.iter_mut().map(duration).collect();
+    assert!(durations.iter().all(|ms| (50..=500).contains(ms)), "{durations:?}");
+    assert!(durations.iter().any(|ms| *ms != durations[0]), "{durations:?}");
+}
+
+#[test]
+fn error_rate_is_the_share_of_errors() {
+    let service = Service::start();
+    let mut client = Client::connect(service.address);
+    let mut errors = |rate| {
+        let target = format!("/simulate-load?duration_ms=0&error_rate={rate}");
+        (0..1000).filter(|_| client.call("GET", &target).status == 500).count()
+    };
+    assert_eq!((errors("0"), errors("1")), (0, 1000));
+    // 250 are expected. The bounds are more than ten standard deviations of 14 away.
+    assert!((100..400).contains(&errors("0.25")));
 }
 
 #[test]
@@ -84,7 +105,7 @@ fn other_methods_are_refused_with_those_allowed() {
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "BREW"] {
             let reply = service.call(method, target);
             assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD")), "{method} {target}");
-            assert_eq!(reply.body, r#"{"error":"only GET and HEAD are answered here"}"#);
+            assert_eq!(reply.body, r#"{"error":"method not allowed; use GET or HEAD"}"#);
         }
     }
     // Where there is nothing to GET there is nothing to allow.
@@ -106,8 +127,8 @@ fn bad_parameters_are_named_with_their_range() {
     let duration = "duration_ms must be a whole number from 0 to 10000";
     let rate = "error_rate must be a number from 0 to 1";
     let mode = "mode must be sleep or cpu";
-    let unknown = "unknown parameter; there are duration_ms, mode and error_rate";
-    let twice = "duration_ms, mode and error_rate may be given once each";
+    let unknown = "unknown parameter; expected duration_ms, mode or error_rate";
+    let twice = "repeated parameter; duration_ms, mode and error_rate are allowed once each";
     for (query, reason) in [
         ("duration_ms=10001", duration),
         ("duration_ms=-1", duration),

@@ -89,7 +89,7 @@ fn the_drain_has_a_bound() {
     assert_eq!(first.try_reply("GET").unwrap().status, 200);
     let (status, said) = service.end();
     assert_eq!(status.code(), Some(0));
-    assert_eq!(said, "warning: left requests unanswered that took longer than 12 s\nstopped\n");
+    assert_eq!(said, "warning: drain timed out after 12 s with requests unanswered\nstopped\n");
     assert!(second.try_reply("GET").is_none());
 }
 
