@@ -90,6 +90,19 @@ fn a_request_that_is_not_ascii_ends_the_connection() {
 }
 
 #[test]
+fn a_response_that_cannot_be_sent_ends_the_connection() {
+    let service = Service::start();
+    let mut client = Client::connect(service.address);
+    // Built with Rust 1.81 or newer, tiny_http panics when it sorts these weights.
+    let weights =
+        ["6", "nan", "7", "4", "5", "3", "4", "nan", "nan", "8", "2", "nan", "5", "1", "nan", "nan"].repeat(4);
+    client.write(&format!("GET / HTTP/1.1\r\nTE: a;q={}\r\n\r\n", weights.join(",a;q=")));
+    let start = Instant::now();
+    client.try_reply("GET");
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
 fn sixty_four_kept_connections_are_all_answered() {
     let service = Service::start();
     let mut clients: Vec<Client> = (0..64).map(|_| Client::connect(service.address)).collect();
