@@ -1,6 +1,6 @@
-//! Threads for requests that must not block the worker: `/simulate-load`, and bodies that have not
-//! arrived. tiny_http sends the responses of one connection in the order of its requests, so
-//! whatever a client sends after such a request needs a thread, too: its response has to wait.
+//! Threads for requests that would block the worker: `/simulate-load`, bodies that have not arrived,
+//! and what the same client sends after these. tiny_http sends the responses of a connection in the
+//! order of its requests, so the response to a later request waits for the earlier ones.
 
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
@@ -27,7 +27,7 @@ pub struct Blocking(Arc<Mutex<Counts>>);
 struct Counts {
     by_client: HashMap<SocketAddr, isize>,
     loads: isize,
-    /// Requests that are sure to end, because they do not wait for a body.
+    /// Requests that end for sure, because they do not wait for a body.
     bounded: isize,
 }
 
@@ -80,7 +80,7 @@ impl Blocking {
 }
 
 impl Place {
-    /// Counts this place, or with -1 takes it out of the counts.
+    /// Adds this place to the counts, or with -1 removes it.
     fn add(&self, change: isize) {
         let mut counts = self.blocking.lock();
         *counts.by_client.entry(self.client).or_default() += change;

@@ -65,8 +65,8 @@ impl Exchange {
         matches!(catch_unwind(AssertUnwindSafe(|| self.request.respond(reply))), Ok(Ok(())))
     }
 
-    /// Drops the request without a response, for a connection that is being closed. tiny_http would
-    /// otherwise send the next response in its place.
+    /// Drops the request without a response. Only for connections that are being closed: on an open
+    /// one, the client would take the next response for this one.
     pub fn discard(self) {
         if self.unread == 0 {
             drop(self.request.into_writer());

@@ -31,9 +31,8 @@ pub fn fatal(reason: &str) -> ! {
     std::process::exit(1)
 }
 
-/// Logs each panic as one line. Panics inside tiny_http are left out: a client causes one by
-/// resetting its connection, and it ends only that connection's thread. Those of the accept loop
-/// are fatal.
+/// Logs a panic as one line. Panics of tiny_http's accept loop are fatal. Its others are not logged:
+/// clients cause them by resetting a connection, and only that connection's thread ends.
 pub fn install_panic_hook() {
     panic::set_hook(Box::new(|info| {
         let panic = info.to_string().replace('\n', " ");

@@ -56,13 +56,13 @@ fn serve(address: SocketAddr) -> Result<(), Box<dyn Error + Send + Sync>> {
     let server = Arc::new(Server::from_listener(accepting, None)?);
     let stopping = Arc::new(AtomicBool::new(false));
     stop_on_signals(server.clone(), stopping.clone())?;
-    sockets::start_waker(address, stopping.clone())?;
+    let waker = sockets::start_waker(address, stopping.clone())?;
     let probe_url = watchdog::start(address, stopping.clone())?;
     log::info(&format!("listening on http://{address}"));
     // Without systemd nobody receives this, which is fine.
     let _ = sd_notify::notify(false, &[NotifyState::Ready]);
 
-    let worker = Worker::new(server, probe_url);
+    let worker = Worker::new(server, waker, probe_url);
     worker.run(&stopping);
 
     let _ = sd_notify::notify(false, &[NotifyState::Stopping]);

@@ -91,8 +91,7 @@ pub fn busy() -> Reply {
     json(503, BUSY).with_header(header("Retry-After", "1"))
 }
 
-/// Adds the confirmation of a persistent connection. Without it, an HTTP/1.0 client waits for the
-/// connection to close.
+/// Confirms a persistent connection. Without this, an HTTP/1.0 client waits for it to close.
 pub fn confirm_keep_alive(reply: Reply) -> Reply {
     // tiny_http drops a `Connection` header from a response, so it is part of another one's value.
     // The timeout is below `sockets::IDLE_TIMEOUT`: the client closes an idle connection first.
@@ -103,8 +102,7 @@ fn header(name: &str, value: &str) -> Header {
     Header::from_bytes(name, value).expect("header names and values here are ASCII")
 }
 
-/// Splits a request target into path and query. Accepts the form that proxies receive, too:
-/// `http://host/path?query`.
+/// Splits `/path?query` into path and query, or `http://host/path?query`, as proxies receive it.
 fn split(target: &str) -> (&str, &str) {
     let target = match target.strip_prefix("http://") {
         Some(rest) => rest.find(['/', '?']).map_or("/", |start| &rest[start..]),

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{sync_channel, SyncSender};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io, thread};
@@ -23,13 +24,12 @@ const SEND_BUFFER_BYTES: usize = 128 << 10;
 const SEND_TIMEOUT: TimeVal = TimeVal::new(0, 1000);
 /// A wake-up connects within microseconds, unless the listener's queue is full.
 const WAKE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often the waker counts connections.
+/// How often the waker counts connections while requests or connections arrive, and otherwise.
 const SCAN_INTERVAL: Duration = Duration::from_millis(25);
+const IDLE_SCAN_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Returns the socket on fd 0 if it is listening (`StandardInput=socket`), else binds `address`.
-///
-/// `LISTEN_FDS` does not help: systemd sets it for fd 3 and above only. The error is meant to be
-/// shown to the user.
+/// Returns the socket on fd 0 if it is listening, else binds `address`. `LISTEN_FDS` does not help:
+/// systemd does not set it for `StandardInput=socket`.
 pub fn listen(address: SocketAddr) -> Result<TcpListener, String> {
     let stdin = io::stdin();
     let listener = match socket::getsockopt(&stdin.as_fd(), sockopt::AcceptConn) {
@@ -43,22 +43,28 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, String> {
     Ok(listener)
 }
 
-/// Starts a thread that releases stuck connections: in a burst, tiny_http assigns several
-/// connections to one idle thread, and all but one are stuck until another connection opens or
-/// closes. So the thread opens a throwaway connection for each new one.
-pub fn start_waker(address: SocketAddr, stopping: Arc<AtomicBool>) -> io::Result<()> {
+/// Starts a thread that frees stuck connections. In a burst, tiny_http counts on one idle thread for
+/// several connections: all but one are stuck until another connection opens or closes. So this
+/// thread opens a throwaway connection for each new one.
+///
+/// It counts connections at intervals, and at once after a message on the returned channel.
+pub fn start_waker(address: SocketAddr, stopping: Arc<AtomicBool>) -> io::Result<SyncSender<()>> {
+    let (sender, requests) = sync_channel(1);
     let scan = move || {
-        let (mut open, mut wakes) = (0, 0);
+        let (mut open, mut wakes, mut is_busy) = (0, 0, true);
         while !stopping.load(Ordering::Acquire) {
             let before = std::mem::replace(&mut open, connection_count());
             // Wake-ups can be stuck as well, so two thirds of them are repeated until none is left.
             wakes = open.saturating_sub(before) + wakes * 2 / 3;
             let _ = (0..wakes).try_for_each(|_| wake_acceptor(&address));
-            thread::sleep(SCAN_INTERVAL);
+            if is_busy || wakes > 0 {
+                thread::sleep(SCAN_INTERVAL);
+            }
+            is_busy = wakes == 0 && requests.recv_timeout(IDLE_SCAN_INTERVAL).is_ok();
         }
     };
     thread::Builder::new().name("waker".into()).spawn(scan)?;
-    Ok(())
+    Ok(sender)
 }
 
 /// Opens and resets a connection, so that the accept loop runs once.
@@ -68,9 +74,8 @@ pub fn wake_acceptor(address: &SocketAddr) -> io::Result<()> {
     Ok(socket::setsockopt(&stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?)
 }
 
-/// Closes the connections to these clients. Returns how many were still open.
-///
-/// A connection that reuses a file descriptor at this very moment can be closed by mistake.
+/// Closes the connections to these clients and returns how many were open. A connection that reuses
+/// a file descriptor at this very moment can be closed by mistake.
 pub fn shut_down(clients: &HashSet<SocketAddr>) -> u64 {
     if clients.is_empty() {
         return 0;
@@ -107,8 +112,7 @@ fn set_options(listener: &TcpListener) -> io::Result<()> {
     socket::setsockopt(listener, sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES)?;
     socket::setsockopt(listener, sockopt::SndBuf, &SEND_BUFFER_BYTES)?;
     socket::setsockopt(listener, sockopt::SendTimeout, &SEND_TIMEOUT)?;
-    // This also applies to `accept`, and tiny_http's accept loop exits on an error. The probe
-    // connects often enough to prevent that.
+    // Also applies to `accept`. tiny_http's accept loop exits on a timeout, but the probe prevents one.
     socket::setsockopt(listener, sockopt::ReceiveTimeout, &TimeVal::new(IDLE_TIMEOUT.as_secs() as _, 0))?;
     // A drained predecessor leaves the shared socket non-blocking.
     listener.set_nonblocking(false)

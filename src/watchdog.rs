@@ -17,7 +17,7 @@ use crate::log;
 /// Used without systemd; the unit sets the same.
 const DEFAULT_WATCHDOG_USEC: u64 = 30_000_000;
 /// Below `sockets::IDLE_TIMEOUT`, which would end the accept loop.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Starts a thread that probes the service until it stops. Returns the random URL of the probes.
 pub fn start(service: SocketAddr, stopping: Arc<AtomicBool>) -> io::Result<String> {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ const KEEP_ALIVE_GRACE: Duration = Duration::from_secs(1);
 
 pub struct Worker {
     server: Arc<Server>,
+    waker: SyncSender<()>,
     probe_url: String,
     metrics: Arc<Metrics>,
     blocking: Blocking,
@@ -44,8 +46,8 @@ enum Turn {
 }
 
 impl Worker {
-    pub fn new(server: Arc<Server>, probe_url: String) -> Worker {
-        Worker { server, probe_url, metrics: Arc::new(Metrics::new()), blocking: Blocking::default() }
+    pub fn new(server: Arc<Server>, waker: SyncSender<()>, probe_url: String) -> Worker {
+        Worker { server, waker, probe_url, metrics: Arc::new(Metrics::new()), blocking: Blocking::default() }
     }
 
     /// Serves requests until the service stops.
@@ -85,6 +87,8 @@ impl Worker {
             requests.push(request);
             next = if requests.len() < MAX_BATCH { self.server.try_recv() } else { Ok(None) };
         }
+        // If the channel is full, the waker is already about to look.
+        let _ = self.waker.try_send(());
         let flooding = if requests.len() > MAX_PIPELINED { flooding_clients(&requests) } else { HashSet::new() };
         self.metrics.aborted.inc_by(sockets::shut_down(&flooding));
         let (is_quiet, mut failed) = (requests.is_empty(), HashSet::new());

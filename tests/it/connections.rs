@@ -1,8 +1,10 @@
 //! Connections: kept, closed, cut, many at once.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc::linger;
@@ -126,6 +128,24 @@ fn a_burst_waits_in_the_queue_of_the_listener() {
     for client in &mut clients {
         assert_eq!(client.call("GET", "/health").status, 200);
     }
+}
+
+#[test]
+fn an_idle_service_rarely_wakes_up() {
+    let service = Service::start();
+    let tasks = format!("/proc/{}/task", service.id());
+    // A thread can end meanwhile.
+    let switches_of = |task: fs::DirEntry| -> Option<f64> {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:\t")?.parse().ok())
+    };
+    let switches = || fs::read_dir(&tasks).unwrap().flatten().filter_map(switches_of).sum::<f64>();
+    // The start itself is not idle.
+    thread::sleep(Duration::from_secs(1));
+    let before = switches();
+    thread::sleep(Duration::from_secs(5));
+    let per_second = (switches() - before) / 5.0;
+    assert!(per_second < 11.0, "{per_second} context switches per second");
 }
 
 #[test]
