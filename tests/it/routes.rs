@@ -1,4 +1,4 @@
-//! Every route and every refusal, word for word.
+//! Every route and every error response.
 
 use crate::http::Client;
 use crate::service::Service;
@@ -72,13 +72,13 @@ fn metrics_have_their_own_content_type() {
 }
 
 #[test]
-fn head_is_the_head_of_get() {
+fn head_has_the_status_and_headers_of_get() {
     let service = Service::start();
     let targets = ["/", "/health", "/metrics", "/nope", "/simulate-load?duration_ms=0", "/simulate-load?mode=x"];
     for target in targets {
         let (get, head) = (service.call("GET", target), service.call("HEAD", target));
         assert_eq!(head.status, get.status, "{target}");
-        // The time goes on, and with it the length of /metrics.
+        // The date changes, and so does the length of /metrics.
         let fixed = |name: &String| name != "date" && (target, name.as_str()) != ("/metrics", "content-length");
         let without = |headers: Vec<(String, String)>| -> Vec<_> {
             headers.into_iter().filter(|(name, _)| fixed(name)).collect()
@@ -99,7 +99,7 @@ fn head_has_no_body() {
 }
 
 #[test]
-fn other_methods_are_refused_with_those_allowed() {
+fn other_methods_get_405_with_the_allowed_ones() {
     let service = Service::start();
     for target in ["/", "/health", "/simulate-load", "/metrics"] {
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "BREW"] {
@@ -108,12 +108,12 @@ fn other_methods_are_refused_with_those_allowed() {
             assert_eq!(reply.body, r#"{"error":"method not allowed; use GET or HEAD"}"#);
         }
     }
-    // Where there is nothing to GET there is nothing to allow.
+    // An unknown path allows no method.
     assert_eq!(service.call("POST", "/nope").status, 404);
 }
 
 #[test]
-fn a_refused_body_does_not_spoil_the_connection() {
+fn the_body_of_a_405_does_not_break_the_connection() {
     let service = Service::start();
     let mut client = Client::connect(service.address);
     client.write("POST /health HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello");
@@ -122,7 +122,7 @@ fn a_refused_body_does_not_spoil_the_connection() {
 }
 
 #[test]
-fn bad_parameters_are_named_with_their_range() {
+fn invalid_parameters_are_named_with_their_range() {
     let service = Service::start();
     let duration = "duration_ms must be a whole number from 0 to 10000";
     let rate = "error_rate must be a number from 0 to 1";
@@ -165,7 +165,7 @@ fn bad_parameters_are_named_with_their_range() {
 }
 
 #[test]
-fn the_bounds_themselves_are_good_parameters() {
+fn the_limits_of_each_range_are_valid() {
     let service = Service::start();
     for (query, status) in [
         ("duration_ms=0", 200),
@@ -178,7 +178,7 @@ fn the_bounds_themselves_are_good_parameters() {
     ] {
         assert_eq!(service.call("GET", &format!("/simulate-load?{query}")).status, status, "{query}");
     }
-    // The longest load is taken; it is not waited for.
+    // The longest load is accepted. The test does not wait for it.
     Client::connect(service.address).send("GET", "/simulate-load?duration_ms=10000");
     service.wait_for("active_connections", 1.0);
 }
