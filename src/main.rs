@@ -1,60 +1,69 @@
 //! metrics-service: a small HTTP service with Prometheus metrics.
 //!
-//! tiny_http accepts connections and parses requests, on threads of its own. `worker` takes the requests one by one, makes
-//! an `exchange` of each, and answers it or, where that takes time, gives it to a thread of `lines`. `routes` says what is
-//! asked and answered, `load` simulates work, `metrics` counts, and `probe` sees that all this lives. systemd does the rest:
-//! it holds the port (`sockets`), keeps what is said (`log`), limits what the process may take, and starts it again.
+//! tiny_http accepts connections and queues their requests. The one `worker` thread wraps each
+//! request in an `exchange` and sends the response, or passes it to a `blocking` thread if it is
+//! slow. `routes` maps requests to responses, `load` simulates work, and `metrics` counts. `sockets`
+//! sets the limits that tiny_http lacks, `watchdog` probes the service, and `log` writes to the
+//! journal. systemd holds the port across restarts, limits resources, and restarts the service.
 
 #![forbid(unsafe_code)]
 
+mod blocking;
 mod cli;
 mod exchange;
-mod lines;
 mod load;
 mod log;
 mod metrics;
-mod probe;
 mod routes;
 mod sockets;
+mod watchdog;
 mod worker;
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use probe::Probe;
+use cli::Command;
 use sd_notify::NotifyState;
 use tiny_http::Server;
 use worker::Worker;
 
 fn main() -> ExitCode {
-    match cli::parse(std::env::args_os().skip(1)).map(run) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(problem)) => {
-            log::error(&problem);
-            ExitCode::from(1)
+    let address = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Serve(address)) => address,
+        Ok(Command::Print(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
         }
-        Err(code) => code,
-    }
+        Err(error) => {
+            eprintln!("error: {error}\n  hint: see metrics-service --help");
+            return ExitCode::from(2);
+        }
+    };
+    let Err(error) = serve(address) else { return ExitCode::SUCCESS };
+    log::error(&error.to_string());
+    ExitCode::FAILURE
 }
 
-/// Serves until a signal comes, then answers what is in flight. The error is a sentence for the user.
-fn run(address: SocketAddr) -> Result<(), String> {
-    log::report_panics();
+/// Serves until a signal arrives, then finishes the requests in flight.
+fn serve(address: SocketAddr) -> Result<(), Box<dyn Error + Send + Sync>> {
+    log::install_panic_hook();
     let listener = sockets::listen(address)?;
-    let address = listener.local_addr().map_err(cannot_start)?;
-    let accepting = listener.try_clone().map_err(cannot_start)?;
-    let server = Arc::new(Server::from_listener(accepting, None).map_err(cannot_start)?);
+    let address = listener.local_addr()?;
+    let accepting = listener.try_clone()?;
+    let server = Arc::new(Server::from_listener(accepting, None)?);
     let stopping = Arc::new(AtomicBool::new(false));
     stop_on_signals(server.clone(), stopping.clone())?;
-    let probe = Probe::start(address, stopping.clone()).map_err(cannot_start)?;
+    let waker = sockets::start_waker(address, stopping.clone())?;
+    let probe_url = watchdog::start(address, stopping.clone())?;
     log::info(&format!("listening on http://{address}"));
-    // What does not arrive is missed, and said, by systemd itself.
+    // Without systemd nobody receives this, which is fine.
     let _ = sd_notify::notify(false, &[NotifyState::Ready]);
 
-    let worker = Worker::new(server, probe);
-    worker.work(&stopping);
+    let worker = Worker::new(server, waker, probe_url);
+    worker.run(&stopping);
 
     let _ = sd_notify::notify(false, &[NotifyState::Stopping]);
     worker.drain(&listener);
@@ -62,17 +71,12 @@ fn run(address: SocketAddr) -> Result<(), String> {
     Ok(())
 }
 
-/// SIGTERM, SIGINT and SIGHUP ask for an orderly stop; one that comes during a stop ends the process at once.
-fn stop_on_signals(server: Arc<Server>, stopping: Arc<AtomicBool>) -> Result<(), String> {
-    let on_signal = move || {
+/// Sets `stopping` on SIGTERM, SIGINT or SIGHUP. A second signal exits at once.
+fn stop_on_signals(server: Arc<Server>, stopping: Arc<AtomicBool>) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(move || {
         if stopping.swap(true, Ordering::AcqRel) {
             std::process::exit(1);
         }
         server.unblock();
-    };
-    ctrlc::set_handler(on_signal).map_err(|error| format!("cannot handle signals: {error}"))
-}
-
-fn cannot_start(error: impl std::fmt::Display) -> String {
-    format!("cannot start: {error}")
+    })
 }

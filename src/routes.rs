@@ -1,4 +1,4 @@
-//! Which methods and paths there are, what each asks for, and what it answers.
+//! The routes: which requests exist, what work each one needs, and the responses.
 
 use std::io::Cursor;
 
@@ -6,26 +6,23 @@ use tiny_http::{Header, Method, Request, Response};
 
 use crate::load::Load;
 
-/// A request's method and path as far as the service tells them apart: one of `METHODS` and one of `ENDPOINTS`. They are
-/// the metrics' labels, and nothing else that a client sends becomes one.
+/// The method and path of a request, reduced to `METHODS` and `ENDPOINTS`. These are the metrics'
+/// labels, so clients cannot create new series.
 #[derive(Clone, Copy)]
 pub struct Route {
     pub method: &'static str,
     pub endpoint: &'static str,
 }
 
-/// What it takes to answer a request.
+/// The work that a request needs before its response can be sent.
 pub enum Work {
-    /// Nothing: this is the answer.
-    Say(Answer),
-    /// To write down the metrics.
+    Respond(Reply),
     Metrics,
-    /// To simulate load, which takes its time.
     Load(Load),
 }
 
-/// An answer, with all of its body.
-pub type Answer = Response<Cursor<Vec<u8>>>;
+/// A response with its whole body.
+pub type Reply = Response<Cursor<Vec<u8>>>;
 
 const OTHER: &str = "other";
 const METHODS: [&str; 3] = ["GET", "HEAD", OTHER];
@@ -36,11 +33,12 @@ const ROOT: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     r#"","routes":["/","/health","/simulate-load","/metrics"]}"#
 );
-const METHOD_NOT_ALLOWED: &str = r#"{"error":"only GET and HEAD are answered here"}"#;
+const NOT_FOUND: &str = r#"{"error":"no such path; see / for the routes"}"#;
+const METHOD_NOT_ALLOWED: &str = r#"{"error":"method not allowed; use GET or HEAD"}"#;
+const BUSY: &str = r#"{"error":"too many /simulate-load requests in progress; try again later"}"#;
 
 impl Route {
-    /// The route of a request, and the work behind it.
-    pub fn of(request: &Request) -> (Route, Work) {
+    pub fn from_request(request: &Request) -> (Route, Work) {
         let (path, query) = split(request.url());
         let method = match request.method() {
             Method::Get => "GET",
@@ -49,25 +47,25 @@ impl Route {
         };
         let endpoint = ENDPOINTS.into_iter().find(|endpoint| *endpoint == path).unwrap_or(OTHER);
         let work = match (method, endpoint) {
-            (_, OTHER) => Work::Say(json(404, r#"{"error":"no such path; see / for the routes"}"#)),
-            (OTHER, _) => Work::Say(json(405, METHOD_NOT_ALLOWED).with_header(header("Allow", "GET, HEAD"))),
-            (_, "/") => Work::Say(json(200, ROOT)),
-            (_, "/health") => Work::Say(json(200, r#"{"status":"ok"}"#)),
+            (_, OTHER) => Work::Respond(json(404, NOT_FOUND)),
+            (OTHER, _) => Work::Respond(json(405, METHOD_NOT_ALLOWED).with_header(header("Allow", "GET, HEAD"))),
+            (_, "/") => Work::Respond(json(200, ROOT)),
+            (_, "/health") => Work::Respond(json(200, r#"{"status":"ok"}"#)),
             (_, "/metrics") => Work::Metrics,
             _ => match Load::parse(query) {
                 Ok(load) => Work::Load(load),
-                Err(problem) => Work::Say(json(400, format!(r#"{{"error":"{problem}"}}"#))),
+                Err(problem) => Work::Respond(json(400, format!(r#"{{"error":"{problem}"}}"#))),
             },
         };
         (Route { method, endpoint }, work)
     }
 
-    /// Every route there can be.
+    /// Returns every route that can occur.
     pub fn all() -> impl Iterator<Item = Route> {
         METHODS.into_iter().flat_map(|method| ENDPOINTS.map(|endpoint| Route { method, endpoint }))
     }
 
-    /// Every status that this route can answer with; 500 wherever code runs that might panic.
+    /// Returns every status that can occur on this route; 500 wherever its work might panic.
     pub fn statuses(self) -> &'static [u16] {
         match (self.method, self.endpoint) {
             (_, OTHER) => &[404],
@@ -78,29 +76,33 @@ impl Route {
     }
 }
 
-/// A JSON answer. The body is a fixed string or has numbers put into one, so that nothing needs escaping.
-pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-    answer(status, "application/json", body)
+/// Builds a JSON response. The body must be valid JSON already.
+pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Reply {
+    reply(status, "application/json", body)
 }
 
-/// An answer of this content type.
-pub fn answer(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
-    let answer = Response::from_data(body).with_status_code(status).with_header(header("Content-Type", content_type));
-    // The length is known: say it rather than answer in chunks.
-    answer.with_chunked_threshold(usize::MAX)
+pub fn reply(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Reply {
+    let reply = Response::from_data(body).with_status_code(status).with_header(header("Content-Type", content_type));
+    // Never chunked, because the length is known.
+    reply.with_chunked_threshold(usize::MAX)
 }
 
-/// The refusal of load that finds no thread.
-pub fn busy() -> Answer {
-    let body = r#"{"error":"as much load is being simulated as can be; try again later"}"#;
-    json(503, body).with_header(header("Retry-After", "1"))
+pub fn busy() -> Reply {
+    json(503, BUSY).with_header(header("Retry-After", "1"))
+}
+
+/// Confirms a persistent connection. Without this, an HTTP/1.0 client waits for it to close.
+pub fn confirm_keep_alive(reply: Reply) -> Reply {
+    // tiny_http drops a `Connection` header from a response, so it is part of another one's value.
+    // The timeout is below `sockets::IDLE_TIMEOUT`: the client closes an idle connection first.
+    reply.with_header(header("Keep-Alive", "timeout=15\r\nConnection: keep-alive"))
 }
 
 fn header(name: &str, value: &str) -> Header {
-    Header::from_bytes(name, value).expect("our headers are ASCII")
+    Header::from_bytes(name, value).expect("header names and values here are ASCII")
 }
 
-/// Path and query of a request's target; a proxy's form, `http://host/path?query`, is one too.
+/// Splits `/path?query` into path and query, or `http://host/path?query`, as proxies receive it.
 fn split(target: &str) -> (&str, &str) {
     let target = match target.strip_prefix("http://") {
         Some(rest) => rest.find(['/', '?']).map_or("/", |start| &rest[start..]),

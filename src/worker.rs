@@ -1,118 +1,128 @@
-//! The one thread that takes requests from tiny_http. It answers what can be answered at once, and waits for nobody.
+//! The one thread that takes requests from tiny_http's queue. It never waits for a client.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tiny_http::{Request, Server};
 
+use crate::blocking::Blocking;
 use crate::exchange::Exchange;
-use crate::lines::Lines;
 use crate::metrics::Metrics;
-use crate::probe::Probe;
 use crate::{log, sockets};
 
-/// How many requests of one client may wait: as many as clients pipeline that mean well.
-const MOST_WAITING: usize = 16;
-/// How many are taken at a time: enough for each of hundreds of floods to show.
-const MOST_TAKEN: usize = 16_384;
-/// tiny_http takes memory for what is left of a body when its request is dropped: 1 TB would end the process.
-const LARGEST_BODY: usize = 16 << 20;
+/// Queued requests per client. Well-behaved clients do not pipeline more.
+const MAX_PIPELINED: usize = 16;
+/// Requests taken from the queue at a time: enough to recognize hundreds of flooding clients.
+const MAX_BATCH: usize = 16_384;
+/// Body that a client may declare: dropping a request allocates the unread rest of its body.
+const MAX_BODY_BYTES: usize = 16 << 20;
 
-/// The whole drain: the longest `/simulate-load` takes 10 s, and systemd's own bound must be above this.
-const DRAIN_LIMIT: Duration = Duration::from_secs(12);
-/// No request for this long: whoever had connected before has had the time to ask.
-const QUIET: Duration = Duration::from_millis(250);
-/// Clients that keep their connection may never be quiet; they get this long, and find the connection closed.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Bound of the drain. The longest `/simulate-load` takes 10 s, and `TimeoutStopSec=` is above this.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(12);
+/// Without a request for this long, every client that has connected had the time to send one.
+const QUIET_PERIOD: Duration = Duration::from_millis(250);
+/// Clients that keep sending get this long. Then they find their connection closed.
+const KEEP_ALIVE_GRACE: Duration = Duration::from_secs(1);
 
 pub struct Worker {
     server: Arc<Server>,
-    probe: Arc<Probe>,
+    waker: SyncSender<()>,
+    probe_url: String,
     metrics: Arc<Metrics>,
-    lines: Lines,
+    blocking: Blocking,
+}
+
+/// The result of one look at the queue.
+enum Turn {
+    Served,
+    Quiet,
+    /// The accept loop has ended. Reported once.
+    Closed(io::Error),
 }
 
 impl Worker {
-    pub fn new(server: Arc<Server>, probe: Arc<Probe>) -> Worker {
-        Worker { server, probe, metrics: Arc::new(Metrics::new()), lines: Lines::default() }
+    pub fn new(server: Arc<Server>, waker: SyncSender<()>, probe_url: String) -> Worker {
+        Worker { server, waker, probe_url, metrics: Arc::new(Metrics::new()), blocking: Blocking::default() }
     }
 
-    /// Works until the service is to stop.
-    pub fn work(&self, stopping: &AtomicBool) {
+    /// Serves requests until the service stops.
+    pub fn run(&self, stopping: &AtomicBool) {
         while !stopping.load(Ordering::Acquire) {
-            if let Err(error) = self.turn(sockets::IDLE) {
-                log::give_up(&format!("cannot accept connections any more: {error}"));
+            if let Turn::Closed(error) = self.serve_queued(sockets::IDLE_TIMEOUT) {
+                log::fatal(&format!("cannot accept connections: {error}"));
             }
         }
     }
 
-    /// Ends accepting, and answers what was accepted. Who connects meanwhile waits in systemd's socket for the next process.
+    /// Finishes accepted requests. New connections wait in systemd's socket for the next process.
     pub fn drain(&self, listener: &TcpListener) {
-        // The accept loop takes what waits, finds nothing more, and ends; it sleeps in a call that began before.
+        // The accept loop blocks in `accept`. Once awake, it empties the listener's queue and exits.
         let _ = listener.set_nonblocking(true);
-        let _ = listener.local_addr().and_then(|address| sockets::knock(&address));
-        let (start, mut closed) = (Instant::now(), None);
-        while start.elapsed() < DRAIN_LIMIT {
-            let turn = self.turn(QUIET);
-            if turn.is_err() {
-                closed = Some(Instant::now());
+        let _ = listener.local_addr().and_then(|address| sockets::wake_acceptor(&address));
+        let (start, mut closed_at) = (Instant::now(), None);
+        while start.elapsed() < DRAIN_TIMEOUT {
+            let turn = self.serve_queued(QUIET_PERIOD);
+            if let Turn::Closed(_) = turn {
+                closed_at = Some(Instant::now());
             }
-            let is_quiet = matches!(turn, Ok(false));
-            if closed.is_some_and(|closed| is_quiet || closed.elapsed() > PATIENCE) && self.lines.are_done() {
+            let is_over = closed_at.is_some_and(|at| matches!(turn, Turn::Quiet) || at.elapsed() > KEEP_ALIVE_GRACE);
+            if is_over && self.blocking.is_drained() {
                 return;
             }
         }
-        log::warning(&format!("left requests unanswered that took longer than {} s", DRAIN_LIMIT.as_secs()));
+        log::warning(&format!("drain timed out after {} s with requests unanswered", DRAIN_TIMEOUT.as_secs()));
     }
 
-    /// Waits for requests, at most this long, and serves all that there are: tiny_http's queue has no bound, and who sends
-    /// faster than he is answered shows in it. False when there are none, an error when the accept loop has ended.
-    fn turn(&self, timeout: Duration) -> io::Result<bool> {
+    /// Waits up to `timeout` for a request, then serves every queued one. tiny_http's queue is
+    /// unbounded, so clients that send faster than they are served show up in it.
+    fn serve_queued(&self, timeout: Duration) -> Turn {
         let mut requests = Vec::new();
         let mut next = self.server.recv_timeout(timeout);
         while let Ok(Some(request)) = next {
             requests.push(request);
-            next = if requests.len() < MOST_TAKEN { self.server.try_recv() } else { Ok(None) };
+            next = if requests.len() < MAX_BATCH { self.server.try_recv() } else { Ok(None) };
         }
-        let floods = floods(&requests);
-        self.end(&floods);
-        let (is_some, mut faulty) = (!requests.is_empty(), HashSet::new());
+        // If the channel is full, the waker is already about to look.
+        let _ = self.waker.try_send(());
+        let flooding = if requests.len() > MAX_PIPELINED { flooding_clients(&requests) } else { HashSet::new() };
+        self.metrics.aborted.inc_by(sockets::shut_down(&flooding));
+        let (is_quiet, mut failed) = (requests.is_empty(), HashSet::new());
         for request in requests {
-            let client = *request.remote_addr().expect("over TCP there is one");
-            let exchange = Exchange::begin(request, client, self.probe.is_own(&client), self.metrics.clone());
-            if floods.contains(&client) || faulty.contains(&client) {
+            let client = *request.remote_addr().expect("a TCP client has an address");
+            let is_probe = request.url() == self.probe_url;
+            let exchange = Exchange::begin(request, client, is_probe, self.metrics.clone());
+            if flooding.contains(&client) || failed.contains(&client) {
                 exchange.discard();
             } else if !self.serve(exchange) {
-                faulty.insert(client);
+                failed.insert(client);
             }
         }
-        self.end(&faulty);
-        next.map(|_| is_some)
+        self.metrics.aborted.inc_by(sockets::shut_down(&failed));
+        match next {
+            Err(error) => Turn::Closed(error),
+            Ok(_) if is_quiet => Turn::Quiet,
+            Ok(_) => Turn::Served,
+        }
     }
 
-    /// Answers, or hands on what takes time. False when the client's connection has to end.
+    /// Responds here or on a thread. Returns false if the client's connection must be closed.
     fn serve(&self, exchange: Exchange) -> bool {
-        if exchange.unread > LARGEST_BODY || self.lines.is_full(&exchange.client) {
+        if exchange.unread > MAX_BODY_BYTES || self.blocking.is_at_limit(&exchange.client) {
             exchange.discard();
             return false;
         }
-        self.lines.take(exchange).map_or(true, Exchange::finish)
-    }
-
-    fn end(&self, clients: &HashSet<SocketAddr>) {
-        if !clients.is_empty() {
-            self.metrics.cut.inc_by(sockets::end(clients) as u64);
-        }
+        self.blocking.spawn_if_slow(exchange).map_or(true, Exchange::finish)
     }
 }
 
-/// Who has more requests waiting than anybody may.
-fn floods(requests: &[Request]) -> HashSet<SocketAddr> {
-    let mut waiting = HashMap::new();
-    requests.iter().filter_map(Request::remote_addr).for_each(|client| *waiting.entry(*client).or_insert(0) += 1);
-    waiting.into_iter().filter(|(_, count)| *count > MOST_WAITING).map(|(client, _)| client).collect()
+/// Returns the clients with more than `MAX_PIPELINED` of these requests.
+fn flooding_clients(requests: &[Request]) -> HashSet<SocketAddr> {
+    let mut queued = HashMap::new();
+    requests.iter().filter_map(Request::remote_addr).for_each(|client| *queued.entry(*client).or_insert(0) += 1);
+    queued.into_iter().filter(|(_, count)| *count > MAX_PIPELINED).map(|(client, _)| client).collect()
 }

@@ -10,35 +10,35 @@ use std::time::Duration;
 use nix::libc::linger;
 use nix::sys::socket::{self, sockopt, SetSockOpt};
 
-/// What each of the connections does. None of them ever closes by itself.
+/// What each connection does. None closes by itself.
 #[derive(Clone, Copy)]
 pub enum Attack {
     /// Sends this and waits.
     Hold(&'static str),
-    /// Sends this, and then a byte now and then.
+    /// Sends this, then a byte every 100 ms.
     Drip(&'static str),
-    /// Sends this, resets the connection, and comes again.
+    /// Sends this, resets the connection, and connects again.
     Churn(&'static str),
-    /// Sends this, then the second again and again without a rest; reads the answers, or not; stays away when cut.
+    /// Sends `first`, then `then` over and over. Does not reconnect after it is disconnected.
     Flood { first: &'static str, then: &'static str, reads: bool },
 }
 
-/// Connections that do what the attack says until it is dropped.
+/// A running attack. Dropping it ends the attack.
 pub struct Running {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// How much a flood writes at once.
+/// Size of one write of a flood.
 const CHUNK_BYTES: usize = 64 << 10;
-/// How long a flood waits for room, or for answers.
-const PATIENCE: Duration = Duration::from_millis(20);
-/// Until those that were reset come again. Without it they come in bursts that fill the kernel's queue of connections: it
-/// drops what comes then for a second, whatever the service does.
-const RETURN: Duration = Duration::from_millis(10);
+/// How long a flood waits for room in its send buffer.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(20);
+/// Pause before reset connections are opened again. Without it they fill the listener's queue, and
+/// the kernel drops connections for a second, whatever the service does.
+const RECONNECT_DELAY: Duration = Duration::from_millis(10);
 
 impl Attack {
-    /// Starts it; the quiet ones are all connected when it returns.
+    /// Starts the attack. `Hold` and `Drip` are fully connected on return.
     pub fn start(self, address: SocketAddr, connections: usize) -> Running {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = match self {
@@ -50,7 +50,7 @@ impl Attack {
                 let once = move |stop: &AtomicBool| {
                     flood(address, first, &many, reads, stop);
                     while !stop.load(Ordering::Relaxed) {
-                        thread::sleep(PATIENCE);
+                        thread::sleep(WRITE_TIMEOUT);
                     }
                 };
                 spawn(&stop, connections, once)
@@ -67,7 +67,7 @@ impl Drop for Running {
     }
 }
 
-/// Threads that do it again and again.
+/// Starts threads that each call `once` in a loop.
 fn spawn(
     stop: &Arc<AtomicBool>,
     threads: usize,
@@ -95,7 +95,7 @@ fn hold(
     let connect = |_| {
         let mut stream = TcpStream::connect(address).unwrap();
         let _ = stream.write_all(bytes.as_bytes());
-        // What has no room is left out.
+        // Bytes that find no room in the send buffer are skipped.
         stream.set_nonblocking(true).unwrap();
         stream
     };
@@ -116,7 +116,7 @@ fn reset(address: SocketAddr, connections: usize, bytes: &str) {
         Some(stream)
     };
     drop((0..connections).map(connect).collect::<Vec<_>>());
-    thread::sleep(RETURN);
+    thread::sleep(RECONNECT_DELAY);
 }
 
 fn close_by_reset(stream: &TcpStream) {
@@ -124,24 +124,24 @@ fn close_by_reset(stream: &TcpStream) {
 }
 
 fn set<T: SetSockOpt>(stream: &TcpStream, option: T, value: &T::Val) {
-    // It fails where the connection has ended already.
+    // Fails if the connection has already ended.
     let _ = socket::setsockopt(stream, option, value);
 }
 
-/// One connection, until it is cut, or has got nowhere for a while.
+/// Floods on one connection until the service closes it, or no byte was accepted for 100 timeouts.
 fn flood(address: SocketAddr, first: &str, many: &str, reads: bool, stop: &AtomicBool) {
     let Ok(mut stream) = TcpStream::connect(address) else { return };
-    // The service and its clients share a kernel here, which short of memory for TCP fails everybody's calls: what a flood
-    // has not got rid of stays small, and goes with it.
+    // Keeps unsent data small and drops it at the end. The service and its clients share a kernel
+    // here, and all their calls fail when TCP memory runs out.
     set(&stream, sockopt::SndBuf, &CHUNK_BYTES);
     close_by_reset(&stream);
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(WRITE_TIMEOUT)).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     if stream.write_all(first.as_bytes()).is_err() {
         return;
     }
-    let mut answers = vec![0; CHUNK_BYTES];
-    // What a timeout has left of a chunk is sent next: the requests stay whole.
+    let mut responses = vec![0; CHUNK_BYTES];
+    // Resumes where a timeout interrupted the chunk, so requests stay whole.
     let (mut sent, mut stuck) = (0, 0);
     while stuck < 100 && !stop.load(Ordering::Relaxed) {
         match stream.write(&many.as_bytes()[sent..]) {
@@ -150,7 +150,7 @@ fn flood(address: SocketAddr, first: &str, many: &str, reads: bool, stop: &Atomi
             Err(_) => return,
         }
         if reads {
-            while stream.read(&mut answers).is_ok_and(|length| length == answers.len()) {}
+            while stream.read(&mut responses).is_ok_and(|length| length == responses.len()) {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The command line: what it prints and how it ends.
+//! The command line: its output and exit status.
 
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
@@ -32,26 +32,26 @@ fn wrong_arguments_are_named_and_exit_2() {
         (&[""], "\"\""),
     ] {
         let output = run(args);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-        assert!(said.starts_with("error: ") && said.contains(named), "{args:?}: {said}");
-        assert!(said.contains("metrics-service --help"), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(named), "{args:?}: {stderr}");
+        assert!(stderr.contains("metrics-service --help"), "{stderr}");
     }
 }
 
 #[test]
-fn a_taken_port_exits_1_and_says_what_to_do() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
+fn a_port_in_use_exits_1_with_a_hint() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
     let output = run(&["--listen", &address.to_string()]);
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.starts_with(&format!("error: cannot listen on {address}: ")), "{said}");
-    assert!(said.contains(&format!("ss -ltnp 'sport = :{}'", address.port())), "{said}");
+    assert!(stderr.starts_with(&format!("error: cannot listen on {address}: ")), "{stderr}");
+    assert!(stderr.contains(&format!("ss -ltnp 'sport = :{}'", address.port())), "{stderr}");
 }
 
 #[test]
-fn it_listens_where_it_is_told() {
+fn listens_on_the_given_address() {
     for args in [["--listen", "0.0.0.0:0"].as_slice(), &["--listen=[::1]:0"]] {
         let mut command = Command::new(PROGRAM);
         command.args(args);

@@ -1,6 +1,6 @@
-//! Mutated requests: whatever comes, the service lives and goes on answering.
+//! Mutated requests: the service survives them and keeps serving.
 //!
-//! `FUZZ_SEEDS=1000 cargo test fuzz` tries more than the dozen of the suite.
+//! `FUZZ_SEEDS=1000 cargo test fuzz` tries more seeds than the default of 12.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::service::Service;
 
-/// With 12 seeds, 100,000 requests.
+/// 100,000 requests with 12 seeds.
 const REQUESTS_PER_SEED: usize = 8400;
-/// Requests on one connection: fewer than may wait there.
+/// Below the service's limit of 16 queued requests.
 const REQUESTS_PER_CONNECTION: usize = 12;
 const MODELS: [&str; 8] = [
     "GET /simulate-load?duration_ms=0&mode=cpu&error_rate=0.5 HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -25,7 +25,7 @@ const MODELS: [&str; 8] = [
 const PIECES: [&[u8]; 14] =
     [b"\r\n", b"\r\n\r\n", b" ", b":", b"\0", b"\xff\xfe", b"%00", b"&", b"=", b"-1", b"1e999", b"NaN", b"65536", b"?"];
 
-/// Xorshift: the same numbers for the same seed.
+/// A xorshift generator, reproducible by its seed.
 struct Random(u64);
 
 impl Random {
@@ -39,12 +39,12 @@ impl Random {
     fn request(&mut self) -> Vec<u8> {
         let mut bytes = MODELS[self.below(MODELS.len())].as_bytes().to_vec();
         for _ in 0..self.below(4) {
-            let at = self.below(bytes.len() + 1);
+            let index = self.below(bytes.len() + 1);
             match self.below(4) {
-                0 => bytes.truncate(at.max(1)),
-                1 => drop(bytes.splice(at..at, PIECES[self.below(PIECES.len())].iter().copied())),
-                2 if at < bytes.len() => bytes[at] = self.below(256) as u8,
-                _ => drop(bytes.drain(at..(at + self.below(8)).min(bytes.len()))),
+                0 => bytes.truncate(index.max(1)),
+                1 => drop(bytes.splice(index..index, PIECES[self.below(PIECES.len())].iter().copied())),
+                2 if index < bytes.len() => bytes[index] = self.below(256) as u8,
+                _ => drop(bytes.drain(index..(index + self.below(8)).min(bytes.len()))),
             }
         }
         bytes
@@ -52,7 +52,7 @@ impl Random {
 }
 
 #[test]
-fn mutated_requests_do_no_harm() {
+fn mutated_requests_are_survived() {
     let seeds = std::env::var("FUZZ_SEEDS").map_or(12, |seeds| seeds.parse().expect("FUZZ_SEEDS is a number"));
     let service = Service::start();
     for seed in 1..=seeds {
@@ -61,11 +61,11 @@ fn mutated_requests_do_no_harm() {
             let requests: Vec<u8> = (0..REQUESTS_PER_CONNECTION).flat_map(|_| random.request()).collect();
             let mut stream = TcpStream::connect(service.address).unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-            // The service may cut it at any byte.
+            // The service can close the connection at any byte.
             let _ = stream.write_all(&requests);
             let _ = stream.shutdown(Shutdown::Write);
-            let mut answers = Vec::new();
-            let _ = stream.read_to_end(&mut answers);
+            let mut responses = Vec::new();
+            let _ = stream.read_to_end(&mut responses);
         }
         assert_eq!(service.call("GET", "/health").status, 200, "seed {seed}");
     }

@@ -1,16 +1,16 @@
-//! A plain HTTP client: it sends what it is told and shows what came back.
+//! A minimal HTTP client that also sends invalid requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long a test waits for anything before it fails; no test measures time.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits before it fails.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection to the service.
 pub struct Client(BufReader<TcpStream>);
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -20,8 +20,8 @@ pub struct Reply {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let stream = TcpStream::connect_timeout(&address, TIMEOUT).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         Client(BufReader::new(stream))
     }
 
@@ -30,17 +30,17 @@ impl Client {
         self.0.get_mut().write_all(bytes.as_bytes()).unwrap();
     }
 
-    /// Sends a request and leaves its answer for `reply`.
+    /// Sends a request. `try_reply` reads its response.
     pub fn send(&mut self, method: &str, target: &str) {
         self.write(&format!("{method} {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
     }
 
-    /// Sends a request to a service that may have closed the connection.
+    /// Sends a request on a connection that the service might have closed.
     pub fn try_send(&mut self, method: &str, target: &str) {
         let _ = write!(self.0.get_mut(), "{method} {target} HTTP/1.1\r\nHost: test\r\n\r\n");
     }
 
-    /// Reads an answer, with its body unless it answers HEAD. None when the connection ends before it.
+    /// Reads a response, without a body for HEAD. None if the connection ends first.
     pub fn try_reply(&mut self, method: &str) -> Option<Reply> {
         let status = self.line()?.split(' ').nth(1)?.parse().ok()?;
         let mut headers = Vec::new();
@@ -61,13 +61,13 @@ impl Client {
         Some(reply)
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its response.
     pub fn call(&mut self, method: &str, target: &str) -> Reply {
         self.send(method, target);
-        self.try_reply(method).unwrap_or_else(|| panic!("no answer to {method} {target}"))
+        self.try_reply(method).unwrap_or_else(|| panic!("no response to {method} {target}"))
     }
 
-    /// Everything up to the end of the connection.
+    /// Reads until the connection ends.
     pub fn rest(mut self) -> String {
         let mut rest = String::new();
         self.0.read_to_string(&mut rest).unwrap();

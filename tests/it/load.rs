@@ -1,29 +1,28 @@
-//! The threads of `/simulate-load`.
+//! The limit of concurrent `/simulate-load` requests.
 
 use std::thread;
 
 use crate::http::Client;
 use crate::service::Service;
 
-/// How many there may be.
-const THREADS: usize = 32;
+const MAX_LOADS: usize = 32;
 
 #[test]
-fn who_finds_no_thread_is_refused_at_once_and_holds_up_nobody() {
+fn excess_load_gets_503_and_delays_no_other_route() {
     let service = Service::start();
-    let mut busy: Vec<Client> = (0..THREADS).map(|_| Client::connect(service.address)).collect();
+    let mut busy: Vec<Client> = (0..MAX_LOADS).map(|_| Client::connect(service.address)).collect();
     for client in &mut busy {
         client.send("GET", "/simulate-load?duration_ms=10000");
     }
-    service.wait_for("active_connections", THREADS as f64);
+    service.wait_for("active_connections", MAX_LOADS as f64);
 
-    let refused = service.call("GET", "/simulate-load?duration_ms=0");
-    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
-    assert_eq!(refused.body, r#"{"error":"as much load is being simulated as can be; try again later"}"#);
+    let excess = service.call("GET", "/simulate-load?duration_ms=0");
+    assert_eq!((excess.status, excess.header("retry-after")), (503, Some("1")));
+    assert_eq!(excess.body, r#"{"error":"too many /simulate-load requests in progress; try again later"}"#);
     assert_eq!(service.call("GET", "/health").status, 200);
     assert_eq!(service.call("GET", "/simulate-load?duration_ms=x").status, 400);
-    // All of these were answered while the load was still on.
-    service.wait_for("active_connections", THREADS as f64);
+    // All these responses came while the load was still running.
+    service.wait_for("active_connections", MAX_LOADS as f64);
 
     for client in &mut busy {
         assert_eq!(client.try_reply("GET").unwrap().status, 200);
@@ -33,10 +32,10 @@ fn who_finds_no_thread_is_refused_at_once_and_holds_up_nobody() {
 }
 
 #[test]
-fn clients_that_keep_their_connection_are_refused_and_not_cut_when_there_is_no_thread() {
+fn persistent_connections_get_503_and_stay_open() {
     let service = Service::start();
     let clients: Vec<_> = (0..48).map(|_| Client::connect(service.address)).collect();
-    let ask = |mut client: Client| {
+    let send = |mut client: Client| {
         thread::spawn(move || {
             for _ in 0..500 {
                 let status = client.call("GET", "/simulate-load?duration_ms=0").status;
@@ -44,6 +43,6 @@ fn clients_that_keep_their_connection_are_refused_and_not_cut_when_there_is_no_t
             }
         })
     };
-    let asking: Vec<_> = clients.into_iter().map(ask).collect();
-    asking.into_iter().for_each(|client| client.join().unwrap());
+    let sending: Vec<_> = clients.into_iter().map(send).collect();
+    sending.into_iter().for_each(|client| client.join().unwrap());
 }

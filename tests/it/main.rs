@@ -1,4 +1,4 @@
-//! The real binary, started on a free port and spoken to over TCP.
+//! Black-box tests: they start the program on a free port and use it over TCP.
 
 mod attack;
 mod command_line;

@@ -1,4 +1,4 @@
-//! The metrics: which there are, what they start with, and what they count.
+//! The metrics: their series, initial values and counts.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ const PROCESS: [&str; 7] = [
     "process_virtual_memory_bytes",
 ];
 
-/// All series that the service may ever have.
+/// Every series that can occur.
 fn expected() -> BTreeSet<String> {
     let mut series = BTreeSet::new();
     for method in ["GET", "HEAD", "other"] {
@@ -52,7 +52,7 @@ fn expected() -> BTreeSet<String> {
     series
 }
 
-/// The series of a scrape with their values.
+/// Splits a scrape into series and values.
 fn samples(text: &str) -> Vec<(&str, &str)> {
     text.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap()).collect()
 }
@@ -62,7 +62,7 @@ fn names(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_first_scrape_has_every_series_at_its_start() {
+fn the_first_scrape_has_every_series_at_zero() {
     let text = Service::start().call("GET", "/metrics").body;
     assert_eq!(names(&text), expected());
     for (series, value) in samples(&text) {
@@ -89,7 +89,7 @@ fn the_first_scrape_has_every_series_at_its_start() {
 }
 
 #[test]
-fn no_request_makes_a_new_series() {
+fn no_request_creates_a_series() {
     let service = Service::start();
     for method in ["GET", "HEAD", "POST", "OPTIONS", "MADE-UP"] {
         for target in ["/", "/health", "/metrics", "/made/up", "/simulate-load?duration_ms=0", "/simulate-load?x=y"] {
@@ -101,7 +101,7 @@ fn no_request_makes_a_new_series() {
 }
 
 #[test]
-fn each_answer_is_counted_once_under_its_labels() {
+fn each_response_is_counted_once_under_its_labels() {
     let service = Service::start();
     let requests = [
         ("GET", "/", "/", "GET", 200),
@@ -147,10 +147,10 @@ fn durations_are_in_seconds() {
 }
 
 #[test]
-fn the_gauge_counts_what_is_in_flight_and_comes_back_to_zero() {
+fn the_gauge_counts_requests_in_flight_and_returns_to_zero() {
     let service = Service::start();
     let gauge = "active_connections";
-    // Each scrape below would show itself if it were counted.
+    // Would be 1 if the scrape counted itself.
     assert_eq!(service.metric(gauge), 0.0);
 
     let mut clients = ["error_rate=0", "error_rate=1", "mode=cpu", "mode=sleep"].map(|query| {
@@ -159,7 +159,7 @@ fn the_gauge_counts_what_is_in_flight_and_comes_back_to_zero() {
         client
     });
     service.wait_for(gauge, 4.0);
-    // One goes away without its answer.
+    // One client disconnects before its response.
     let (gone, waiting) = clients.split_last_mut().unwrap();
     gone.hang_up();
     for client in waiting {

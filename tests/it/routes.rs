@@ -1,4 +1,4 @@
-//! Every route and every refusal, word for word.
+//! Every route and every error response.
 
 use crate::http::Client;
 use crate::service::Service;
@@ -21,7 +21,7 @@ fn routes_and_their_bodies() {
         (
             "/simulate-load?duration_ms=0&error_rate=1",
             500,
-            r#"{"error":"simulated, as error_rate asks for","mode":"sleep","duration_ms":0}"#,
+            r#"{"error":"simulated error (error_rate)","mode":"sleep","duration_ms":0}"#,
         ),
         ("/nope", 404, NOT_FOUND),
         ("/health/", 404, NOT_FOUND),
@@ -36,12 +36,33 @@ fn routes_and_their_bodies() {
 }
 
 #[test]
-fn load_draws_its_duration_from_50_to_500_ms() {
+fn default_durations_are_from_50_to_500_ms() {
     let service = Service::start();
-    let body = service.call("GET", "/simulate-load").body;
-    let drawn = body.strip_prefix(r#"{"status":"ok","mode":"sleep","duration_ms":"#);
-    let drawn: u64 = drawn.and_then(|rest| rest.strip_suffix('}')).and_then(|ms| ms.parse().ok()).unwrap();
-    assert!((50..=500).contains(&drawn), "{body}");
+    let mut clients: Vec<Client> = (0..32).map(|_| Client::connect(service.address)).collect();
+    for client in &mut clients {
+        client.send("GET", "/simulate-load");
+    }
+    let duration = |client: &mut Client| -> u64 {
+        let body = client.try_reply("GET").unwrap().body;
+        let rest = body.strip_prefix(r#"{"status":"ok","mode":"sleep","duration_ms":"#).unwrap();
+        rest.strip_suffix('}').unwrap().parse().unwrap()
+    };
+    let durations: Vec<u64> = clients.iter_mut().map(duration).collect();
+    assert!(durations.iter().all(|ms| (50..=500).contains(ms)), "{durations:?}");
+    assert!(durations.iter().any(|ms| *ms != durations[0]), "{durations:?}");
+}
+
+#[test]
+fn error_rate_is_the_share_of_errors() {
+    let service = Service::start();
+    let mut client = Client::connect(service.address);
+    let mut errors = |rate| {
+        let target = format!("/simulate-load?duration_ms=0&error_rate={rate}");
+        (0..1000).filter(|_| client.call("GET", &target).status == 500).count()
+    };
+    assert_eq!((errors("0"), errors("1")), (0, 1000));
+    // 250 are expected. The bounds are more than ten standard deviations of 14 away.
+    assert!((100..400).contains(&errors("0.25")));
 }
 
 #[test]
@@ -51,13 +72,13 @@ fn metrics_have_their_own_content_type() {
 }
 
 #[test]
-fn head_is_the_head_of_get() {
+fn head_has_the_status_and_headers_of_get() {
     let service = Service::start();
     let targets = ["/", "/health", "/metrics", "/nope", "/simulate-load?duration_ms=0", "/simulate-load?mode=x"];
     for target in targets {
         let (get, head) = (service.call("GET", target), service.call("HEAD", target));
         assert_eq!(head.status, get.status, "{target}");
-        // The time goes on, and with it the length of /metrics.
+        // The date changes, and so does the length of /metrics.
         let fixed = |name: &String| name != "date" && (target, name.as_str()) != ("/metrics", "content-length");
         let without = |headers: Vec<(String, String)>| -> Vec<_> {
             headers.into_iter().filter(|(name, _)| fixed(name)).collect()
@@ -78,21 +99,21 @@ fn head_has_no_body() {
 }
 
 #[test]
-fn other_methods_are_refused_with_those_allowed() {
+fn other_methods_get_405_with_the_allowed_ones() {
     let service = Service::start();
     for target in ["/", "/health", "/simulate-load", "/metrics"] {
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "BREW"] {
             let reply = service.call(method, target);
             assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD")), "{method} {target}");
-            assert_eq!(reply.body, r#"{"error":"only GET and HEAD are answered here"}"#);
+            assert_eq!(reply.body, r#"{"error":"method not allowed; use GET or HEAD"}"#);
         }
     }
-    // Where there is nothing to GET there is nothing to allow.
+    // An unknown path allows no method.
     assert_eq!(service.call("POST", "/nope").status, 404);
 }
 
 #[test]
-fn a_refused_body_does_not_spoil_the_connection() {
+fn the_body_of_a_405_does_not_break_the_connection() {
     let service = Service::start();
     let mut client = Client::connect(service.address);
     client.write("POST /health HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello");
@@ -101,13 +122,13 @@ fn a_refused_body_does_not_spoil_the_connection() {
 }
 
 #[test]
-fn bad_parameters_are_named_with_their_range() {
+fn invalid_parameters_are_named_with_their_range() {
     let service = Service::start();
     let duration = "duration_ms must be a whole number from 0 to 10000";
     let rate = "error_rate must be a number from 0 to 1";
     let mode = "mode must be sleep or cpu";
-    let unknown = "unknown parameter; there are duration_ms, mode and error_rate";
-    let twice = "duration_ms, mode and error_rate may be given once each";
+    let unknown = "unknown parameter; expected duration_ms, mode or error_rate";
+    let twice = "repeated parameter; duration_ms, mode and error_rate are allowed once each";
     for (query, reason) in [
         ("duration_ms=10001", duration),
         ("duration_ms=-1", duration),
@@ -144,7 +165,7 @@ fn bad_parameters_are_named_with_their_range() {
 }
 
 #[test]
-fn the_bounds_themselves_are_good_parameters() {
+fn the_limits_of_each_range_are_valid() {
     let service = Service::start();
     for (query, status) in [
         ("duration_ms=0", 200),
@@ -157,7 +178,7 @@ fn the_bounds_themselves_are_good_parameters() {
     ] {
         assert_eq!(service.call("GET", &format!("/simulate-load?{query}")).status, status, "{query}");
     }
-    // The longest load is taken; it is not waited for.
+    // The longest load is accepted. The test does not wait for it.
     Client::connect(service.address).send("GET", "/simulate-load?duration_ms=10000");
     service.wait_for("active_connections", 1.0);
 }

@@ -1,4 +1,4 @@
-//! The service as a child process that does not outlive its test.
+//! The service as a child process, killed when its test ends.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -12,7 +12,7 @@ use nix::sys::signal::{kill, Signal};
 use nix::sys::socket::{self, Backlog};
 use nix::unistd::Pid;
 
-use crate::http::{Client, Reply, PATIENCE};
+use crate::http::{Client, Reply, TIMEOUT};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_metrics-service");
@@ -25,19 +25,19 @@ pub struct Service {
 }
 
 impl Service {
-    /// On a free port.
+    /// Starts it on a free port.
     pub fn start() -> Service {
         let mut command = Command::new(PROGRAM);
         command.args(["--listen", "127.0.0.1:0"]);
         Service::spawn(command)
     }
 
-    /// On a listener of the test's, as its descriptor 0, as systemd does it.
+    /// Starts it with this listener on fd 0, as systemd does.
     pub fn inherit(listener: &TcpListener) -> Service {
-        Service::spawn(inheriting(Command::new(PROGRAM), listener))
+        Service::spawn(with_listener(Command::new(PROGRAM), listener))
     }
 
-    /// As the command says; returns when the service has named its address.
+    /// Starts the command. Returns once the service has printed its address.
     pub fn spawn(mut command: Command) -> Service {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
@@ -46,17 +46,17 @@ impl Service {
         let address = line.strip_prefix("listening on http://").map(|rest| rest.trim_end().parse());
         let Some(Ok(address)) = address else {
             let _ = child.kill();
-            panic!("the service said {line:?}");
+            panic!("unexpected output: {line:?}");
         };
         Service { address, child, stderr }
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a new connection.
     pub fn call(&self, method: &str, target: &str) -> Reply {
         Client::connect(self.address).call(method, target)
     }
 
-    /// The value of a series in `/metrics`, such as `name` or `name{label="value"}`.
+    /// Returns the value of a series in `/metrics`, such as `name` or `name{label="value"}`.
     pub fn metric(&self, series: &str) -> f64 {
         let text = self.call("GET", "/metrics").body;
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -68,13 +68,13 @@ impl Service {
         wait_until(series, || self.metric(series) == value);
     }
 
-    /// The process's id.
+    /// Returns the process ID.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether the process has ended.
-    pub fn has_ended(&mut self) -> bool {
+    /// Whether the process has exited.
+    pub fn has_exited(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
@@ -83,19 +83,19 @@ impl Service {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
-    /// Waits for the end: how it ended, and what it has said since its start.
-    pub fn end(mut self) -> (ExitStatus, String) {
-        wait_until("the end of the service", || self.child.try_wait().unwrap().is_some());
-        let mut said = String::new();
-        self.stderr.read_to_string(&mut said).unwrap();
-        (self.child.wait().unwrap(), said)
+    /// Waits for the exit. Returns the status, and stderr after the first line.
+    pub fn wait_for_exit(mut self) -> (ExitStatus, String) {
+        wait_until("the service to exit", || self.child.try_wait().unwrap().is_some());
+        let mut stderr = String::new();
+        self.stderr.read_to_string(&mut stderr).unwrap();
+        (self.child.wait().unwrap(), stderr)
     }
 
-    /// SIGTERM, and an end as it should be.
+    /// Sends SIGTERM and expects a graceful shutdown.
     pub fn stop(self) {
         self.signal(Signal::SIGTERM);
-        let (status, said) = self.end();
-        assert_eq!((status.code(), said.as_str()), (Some(0), "stopped\n"));
+        let (status, stderr) = self.wait_for_exit();
+        assert_eq!((status.code(), stderr.as_str()), (Some(0), "stopped\n"));
     }
 }
 
@@ -106,35 +106,35 @@ impl Drop for Service {
     }
 }
 
-/// A listener on a free port, with a queue as long as the unit's: the service's own connections take places in it, too.
+/// Listens on a free port, with a long queue, as the unit does.
 pub fn listener() -> TcpListener {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     socket::listen(&listener, Backlog::MAXALLOWABLE).unwrap();
     listener
 }
 
-/// The command with the listener as its descriptor 0.
-pub fn inheriting(mut command: Command, listener: &TcpListener) -> Command {
+/// Passes the listener to the command as fd 0.
+pub fn with_listener(mut command: Command, listener: &TcpListener) -> Command {
     command.stdin(OwnedFd::from(listener.try_clone().unwrap()));
     command
 }
 
-/// Waits until the condition holds, and fails when it never does.
+/// Waits until the condition is true. Panics after `TIMEOUT`.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(start.elapsed() < TIMEOUT, "timed out waiting for {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// A number of a process's that the kernel gives, such as `VmRSS:` in KiB. None when there is no such process any more.
+/// Returns a number from /proc/PID/status, such as `VmRSS:` in KiB. None if the process has ended.
 pub fn status(process: u32, name: &str) -> Option<usize> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }
 
-/// A path for a file of this test's, not there yet, short enough for a socket.
+/// Returns an unused path, short enough for a socket.
 pub fn fresh_path(name: &str) -> std::path::PathBuf {
     let path = std::env::temp_dir().join(format!("metrics-service-{}-{name}", std::process::id()));
     let _ = fs::remove_file(&path);

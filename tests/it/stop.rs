@@ -1,4 +1,4 @@
-//! The orderly end.
+//! Graceful shutdown.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use crate::http::Client;
 use crate::service::{listener, status, wait_until, Service};
 
 #[test]
-fn what_is_in_flight_is_answered_before_the_end() {
+fn requests_in_flight_are_finished() {
     let started = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].map(|signal| {
         let service = Service::start();
         let mut client = Client::connect(service.address);
@@ -24,14 +24,14 @@ fn what_is_in_flight_is_answered_before_the_end() {
     });
     for (signal, service, mut client) in started {
         assert_eq!(client.try_reply("GET").unwrap().status, 200, "{signal}");
-        let (status, said) = service.end();
-        assert_eq!((status.code(), said.as_str()), (Some(0), "stopped\n"), "{signal}");
+        let (status, stderr) = service.wait_for_exit();
+        assert_eq!((status.code(), stderr.as_str()), (Some(0), "stopped\n"), "{signal}");
     }
 }
 
 #[test]
-fn who_has_connected_before_may_still_ask() {
-    let answered = || {
+fn open_connections_can_send_a_request() {
+    let is_answered = || {
         let service = Service::start();
         let mut client = Client::connect(service.address);
         service.signal(Signal::SIGTERM);
@@ -39,43 +39,43 @@ fn who_has_connected_before_may_still_ask() {
         client.try_send("GET", "/health");
         client.try_reply("GET").is_some()
     };
-    // On a busy machine this test may come too late with its request, but not each time.
-    assert!((0..10).any(|_| answered()));
+    // On a busy machine the request can be too late, but not every time.
+    assert!((0..10).any(|_| is_answered()));
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_exits_at_once() {
     let service = Service::start();
     Client::connect(service.address).send("GET", "/simulate-load?duration_ms=10000");
     service.wait_for("active_connections", 1.0);
     service.signal(Signal::SIGINT);
-    // Two signals that come together may be one: the second must find the first handled.
+    // Two pending signals merge into one, so this repeats until the second is handled.
     wait_until("the listener to close", || {
         service.signal(Signal::SIGINT);
         TcpStream::connect(service.address).is_err()
     });
-    let (status, said) = service.end();
-    assert_eq!((status.code(), said.as_str()), (Some(1), ""));
+    let (status, stderr) = service.wait_for_exit();
+    assert_eq!((status.code(), stderr.as_str()), (Some(1), ""));
 }
 
 #[test]
-fn a_client_that_never_rests_does_not_hold_up_the_end() {
+fn a_busy_client_does_not_delay_the_exit() {
     let service = Service::start();
     let mut client = Client::connect(service.address);
     assert_eq!(client.call("GET", "/health").status, 200);
-    let asking = thread::spawn(move || loop {
+    let client_thread = thread::spawn(move || loop {
         client.try_send("GET", "/health");
         if client.try_reply("GET").is_none() {
             return;
         }
     });
-    // Held up to the bound of the drain, it would say so.
+    // A drain that times out would print a warning.
     service.stop();
-    asking.join().unwrap();
+    client_thread.join().unwrap();
 }
 
 #[test]
-fn the_drain_has_a_bound() {
+fn the_drain_has_a_timeout() {
     let service = Service::start();
     let mut first = Client::connect(service.address);
     let mut second = Client::connect(service.address);
@@ -83,18 +83,18 @@ fn the_drain_has_a_bound() {
     first.send("GET", "/simulate-load?duration_ms=10000");
     service.wait_for("active_connections", 1.0);
     service.signal(Signal::SIGTERM);
-    // Late enough that its end lies beyond the bound of 12 s.
+    // Late enough to end after the drain timeout of 12 s.
     thread::sleep(Duration::from_secs(4));
     second.send("GET", "/simulate-load?duration_ms=10000");
     assert_eq!(first.try_reply("GET").unwrap().status, 200);
-    let (status, said) = service.end();
+    let (status, stderr) = service.wait_for_exit();
     assert_eq!(status.code(), Some(0));
-    assert_eq!(said, "warning: left requests unanswered that took longer than 12 s\nstopped\n");
+    assert_eq!(stderr, "warning: drain timed out after 12 s with requests unanswered\nstopped\n");
     assert!(second.try_reply("GET").is_none());
 }
 
 #[test]
-fn restarts_on_one_listener_fail_no_request() {
+fn restarts_on_one_listener_lose_no_request() {
     let listener = listener();
     let address = listener.local_addr().unwrap();
     let (answered, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -112,7 +112,7 @@ fn restarts_on_one_listener_fail_no_request() {
     for _ in 0..6 {
         let service = Service::inherit(&listener);
         let before = answered.load(Ordering::Relaxed);
-        wait_until("answers of this process", || answered.load(Ordering::Relaxed) >= before + 200);
+        wait_until("responses of this process", || answered.load(Ordering::Relaxed) >= before + 200);
         service.stop();
     }
     let last = Service::inherit(&listener);
@@ -124,10 +124,10 @@ fn restarts_on_one_listener_fail_no_request() {
 }
 
 #[test]
-fn floods_are_cut_until_the_end() {
+fn floods_are_disconnected_during_the_drain() {
     let service = Service::start();
     let attack = Attack::Flood { first: "", then: "GET / HTTP/1.1\r\n\r\n", reads: false };
-    // Stopped before it has had the time to cut them.
+    // The signal arrives before the service has closed them.
     let _running = attack.start(service.address, 8);
     service.signal(Signal::SIGTERM);
     let mut peak = 0;
@@ -135,7 +135,7 @@ fn floods_are_cut_until_the_end() {
         peak = now;
         thread::sleep(Duration::from_millis(1));
     }
-    assert!(peak < 256 << 10, "it took {peak} KiB");
-    let (status, said) = service.end();
-    assert_eq!((status.code(), said.as_str()), (Some(0), "stopped\n"));
+    assert!(peak < 256 << 10, "peak memory: {peak} KiB");
+    let (status, stderr) = service.wait_for_exit();
+    assert_eq!((status.code(), stderr.as_str()), (Some(0), "stopped\n"));
 }

@@ -1,4 +1,4 @@
-//! As systemd starts it: the socket on descriptor 0, notifications, the watchdog, the journal.
+//! Integration with systemd: the socket on fd 0, notifications, the watchdog, the journal.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -8,13 +8,13 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt};
 
-use crate::http::{Client, PATIENCE};
-use crate::service::{fresh_path, inheriting, listener, wait_until, Service, PROGRAM};
+use crate::http::{Client, TIMEOUT};
+use crate::service::{fresh_path, listener, wait_until, with_listener, Service, PROGRAM};
 
 #[test]
-fn a_listening_socket_on_descriptor_0_is_used() {
+fn a_listening_socket_on_fd_0_is_used() {
     let listener = listener();
-    let mut command = inheriting(Command::new(PROGRAM), &listener);
+    let mut command = with_listener(Command::new(PROGRAM), &listener);
     command.args(["--listen", "127.0.0.1:1"]);
     let service = Service::spawn(command);
     assert_eq!(service.address, listener.local_addr().unwrap());
@@ -23,7 +23,7 @@ fn a_listening_socket_on_descriptor_0_is_used() {
 }
 
 #[test]
-fn a_socket_that_a_drained_process_left_non_blocking_is_used() {
+fn a_non_blocking_socket_of_a_predecessor_is_used() {
     let listener = listener();
     listener.set_nonblocking(true).unwrap();
     let service = Service::inherit(&listener);
@@ -32,14 +32,14 @@ fn a_socket_that_a_drained_process_left_non_blocking_is_used() {
 }
 
 #[test]
-fn connections_inherit_that_they_do_not_wait_to_fill_packets() {
+fn connections_inherit_tcp_nodelay() {
     let listener = listener();
     let _service = Service::inherit(&listener);
     assert!(getsockopt(&listener, sockopt::TcpNoDelay).unwrap());
 }
 
 #[test]
-fn who_connects_before_the_start_is_answered_after_it() {
+fn connections_before_startup_are_served() {
     let listener = listener();
     let mut early = Client::connect(listener.local_addr().unwrap());
     early.send("GET", "/health");
@@ -48,103 +48,103 @@ fn who_connects_before_the_start_is_answered_after_it() {
 }
 
 #[test]
-fn systemd_hears_of_start_life_and_stop() {
+fn systemd_is_notified_of_start_health_and_stop() {
     let path = fresh_path("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let hear = || {
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let receive = || {
         let mut message = [0; 256];
         let length = socket.recv(&mut message).unwrap();
         String::from_utf8(message[..length].to_vec()).unwrap()
     };
 
-    // The shell knows the process that it becomes: systemd names it so too.
+    // The service keeps the PID of the shell, which sets WATCHDOG_PID as systemd does.
     let mut command = Command::new("sh");
     command.args(["-c", r#"WATCHDOG_PID=$$ exec "$0""#, PROGRAM]);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "3000000");
-    let service = Service::spawn(inheriting(command, &listener()));
-    // The first request to itself and the word that it is ready go their ways side by side.
-    let mut first = [hear(), hear()];
+    let service = Service::spawn(with_listener(command, &listener()));
+    // The first probe and READY run concurrently.
+    let mut first = [receive(), receive()];
     first.sort();
     assert_eq!(first, ["READY=1\n", "WATCHDOG=1\n"]);
-    assert_eq!(hear(), "WATCHDOG=1\n");
-    // The requests behind these count nowhere.
+    assert_eq!(receive(), "WATCHDOG=1\n");
+    // Probes are not counted.
     let text = service.call("GET", "/metrics").body;
     for line in text.lines().filter(|line| line.starts_with("http_") || line.starts_with("active_")) {
         assert!(line.ends_with(" 0"), "{line}");
     }
 
     service.stop();
-    wait_until("STOPPING=1", || hear() == "STOPPING=1\n");
+    wait_until("STOPPING=1", || receive() == "STOPPING=1\n");
     fs::remove_file(path).unwrap();
 }
 
 #[test]
-fn a_broken_listener_ends_the_process_for_systemd_to_start_it_again() {
+fn a_broken_listener_exits_for_a_restart() {
     let listener = listener();
     let service = Service::inherit(&listener);
     let mut client = Client::connect(service.address);
     assert_eq!(client.call("GET", "/health").status, 200);
-    // The next accept fails, as it does without free descriptors.
+    // The next accept fails, as it does without free file descriptors.
     listener.set_nonblocking(true).unwrap();
     let _ = std::net::TcpStream::connect(service.address);
-    let (status, said) = service.end();
+    let (status, stderr) = service.wait_for_exit();
     assert_eq!(status.code(), Some(1));
-    assert!(said.starts_with("error: cannot accept connections any more: "), "{said}");
+    assert!(stderr.starts_with("error: cannot accept connections: "), "{stderr}");
 }
 
 #[test]
-fn who_has_no_descriptor_left_ends_for_systemd_to_start_it_again() {
-    // A connection takes two: one of these limits leaves one for the last.
+fn fd_exhaustion_exits_for_a_restart() {
+    // A connection needs two, so one of these limits leaves a single one for the last connection.
     for limit in [300, 301] {
         let listener = listener();
         let mut command = Command::new("sh");
         command.args(["-c", r#"ulimit -n "$1"; exec "$0""#, PROGRAM, &limit.to_string()]);
-        let service = Service::spawn(inheriting(command, &listener));
+        let service = Service::spawn(with_listener(command, &listener));
         let _silent: Vec<Client> = (0..200).map(|_| Client::connect(service.address)).collect();
-        let (status, said) = service.end();
+        let (status, stderr) = service.wait_for_exit();
         assert_eq!(status.code(), Some(1));
-        assert!(said.starts_with("error: cannot accept connections any more: "), "{said}");
+        assert!(stderr.starts_with("error: cannot accept connections: "), "{stderr}");
     }
 }
 
 #[test]
-fn who_does_not_answer_itself_says_so() {
+fn a_failed_probe_is_logged() {
     let listener = listener();
     let mut command = Command::new("sh");
     command.args(["-c", r#"WATCHDOG_PID=$$ exec "$0""#, PROGRAM]).env("WATCHDOG_USEC", "600000");
-    let service = Service::spawn(inheriting(command, &listener));
-    // Many take its connections away, and answer none of them.
+    let service = Service::spawn(with_listener(command, &listener));
+    // Other threads accept its connections and never respond.
     for _ in 0..64 {
         let listener = listener.try_clone().unwrap();
         std::thread::spawn(move || listener.incoming().map(std::mem::forget).count());
     }
-    std::thread::sleep(PATIENCE / 30);
+    std::thread::sleep(TIMEOUT / 30);
     service.signal(Signal::SIGKILL);
-    let (_, said) = service.end();
-    assert!(said.contains("warning: no answer to a request to myself: "), "{said}");
+    let (_, stderr) = service.wait_for_exit();
+    assert!(stderr.contains("warning: health probe failed: "), "{stderr}");
 }
 
 #[test]
-fn lines_have_a_priority_in_the_journal_only() {
+fn only_journal_lines_have_a_priority() {
     let path = fresh_path("journal");
     let journal = File::create(&path).unwrap();
     let meta = journal.metadata().unwrap();
     let lines = |stream: String| {
         journal.set_len(0).unwrap();
-        // Fails at once: the address is in use.
-        let taken = listener();
+        // Exits at once, because the address is in use.
+        let in_use = listener();
         let status = Command::new(PROGRAM)
-            .args(["--listen", &taken.local_addr().unwrap().to_string()])
+            .args(["--listen", &in_use.local_addr().unwrap().to_string()])
             .env("JOURNAL_STREAM", stream)
             .stderr(File::options().append(true).open(&path).unwrap())
             .status();
         assert_eq!(status.unwrap().code(), Some(1));
         fs::read_to_string(&path).unwrap()
     };
-    let said = lines(format!("{}:{}", meta.dev(), meta.ino()));
-    assert!(said.starts_with("<3>cannot listen on "), "{said}");
-    let said = lines(format!("{}:{}", meta.dev(), meta.ino() + 1));
-    assert!(said.starts_with("error: cannot listen on "), "{said}");
+    let stderr = lines(format!("{}:{}", meta.dev(), meta.ino()));
+    assert!(stderr.starts_with("<3>cannot listen on "), "{stderr}");
+    let stderr = lines(format!("{}:{}", meta.dev(), meta.ino() + 1));
+    assert!(stderr.starts_with("error: cannot listen on "), "{stderr}");
     fs::remove_file(path).unwrap();
 }
