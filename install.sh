@@ -136,8 +136,8 @@ go_back() {
   RETREAT=1
   if [[ -z $BEGUN ]]; then
     echo "nothing has been changed"
-    [[ ! -L $OPT/open ]] || echo "an earlier run was cut off: it is finished when this succeeds"
-  elif [[ ! -L $OPT/open || $(readlink "$OPT/current") != "$WAS" ]]; then
+    [[ ! -L $OPT/pending ]] || echo "an earlier run was cut off: it is finished when this succeeds"
+  elif [[ ! -L $OPT/pending || $(readlink "$OPT/current") != "$WAS" ]]; then
     echo "the release is active all the same; what is left to do, the next run does"
   else
     echo "going back to what was active before (Ctrl-C does not end this)"

@@ -34,7 +34,7 @@ main() {
   if [[ -n $purge ]]; then
     say "==> purge"
     purge
-  elif [[ -L $OPT/current || -L $OPT/open ]]; then
+  elif [[ -L $OPT/current || -L $OPT/pending ]]; then
     keep_log uninstall
     trap 'finish $?' EXIT
     trap 'exit 130' INT TERM HUP

@@ -26,7 +26,7 @@ activate() {
   [[ $RELEASE == "$NOTHING" ]] || for part in "${PARTS[@]:1}" stack; do start_part "$part"; done
 }
 
-is_needed() { [[ ! $OPT/current -ef $RELEASE || -L $OPT/open || -n $(changes) ]] || compgen -G "$MARKS/*" >/dev/null; }
+is_needed() { [[ ! $OPT/current -ef $RELEASE || -L $OPT/pending || -n $(changes) ]] || compgen -G "$MARKS/*" >/dev/null; }
 
 # changes [PART]: the lines of the plan that are to be done.
 changes() { grep -E "^${1-[^ ]+} (write|remove|switch) " <<<"$PLAN" || :; }
@@ -47,14 +47,14 @@ tell() {
 begin() {
   local path
   mkdir -p "$STATE" "$ETC" "$MARKS"
-  if [[ ! -L $OPT/open ]]; then
-    rm -rf "$(grafana_data)"/database-before*
-    find "$(alloy_data)" -name wal-before -prune -exec rm -rf {} + 2>/dev/null || :
+  if [[ ! -L $OPT/pending ]]; then
+    rm -rf "$(grafana_data)"/database-backup*
+    find "$(alloy_data)" -name wal-backup -prune -exec rm -rf {} + 2>/dev/null || :
     for path in $(shipped "$OPT/current"); do is_there "$(live "$path")" || echo "$path"; done >"$STATE/deleted"
     sync "$STATE/deleted"
   fi
   [[ -n $RETREAT || $RELEASE == "$NOTHING" ]] || head -c 2M /dev/zero >"$RESERVE"
-  point "$OPT/open" "releases/${RELEASE##*/}"
+  point "$OPT/pending" "releases/${RELEASE##*/}"
   BEGUN=1
   [[ $RELEASE == "$NOTHING" ]] || proxy_may on
 }
@@ -103,7 +103,7 @@ do_switch() {
     point "$OPT/$2" "$1"
   else
     # For the check of what has run on the data; no reason to fail where the disk is full.
-    { readlink "$OPT/$2" >"$STATE/ran-$2" && sync "$STATE/ran-$2"; } || :
+    { readlink "$OPT/$2" >"$STATE/last-version-$2" && sync "$STATE/last-version-$2"; } || :
     rm -f "$OPT/$2"
   fi
 }
@@ -147,7 +147,7 @@ end() {
   rmdir "$UNIT_DIR/metrics-stack.target.wants" 2>/dev/null || :
   find "$ETC/" "$UNIT_DIR/" -name '.metrics-stack.*' -printf '%h\0' -delete | xargs --null --no-run-if-empty sync
   find "$OPT" -maxdepth 1 -type l -name '*.part' -delete
-  rm -f "$OPT/open" "$MARKS"/*
+  rm -f "$OPT/pending" "$MARKS"/*
   sync "$OPT"
   systemctl daemon-reload
 }
@@ -157,7 +157,7 @@ end() {
 remove_unused() {
   local thing path named
   for thing in "$RELEASES"/*; do
-    [[ -d $thing && ! -L $OPT/open && ! $thing -ef $OPT/current ]] || continue
+    [[ -d $thing && ! -L $OPT/pending && ! $thing -ef $OPT/current ]] || continue
     while read -r path; do rmdir "$ETC/$path" 2>/dev/null || :; done < <(find "$thing/etc" -depth -type d -printf '%P\n')
     [[ ! -L $OPT/current ]] || discard "$thing"
   done
@@ -165,9 +165,9 @@ remove_unused() {
     grep --quiet --no-messages --fixed-strings "$thing" "$RELEASES"/*/options || rm -rf "$thing"
   done
   rmdir "$STATE/credentials" 2>/dev/null || :
-  named=$(readlink "$OPT"/* "$OPT"/{current,open}/*) || :
+  named=$(readlink "$OPT"/* "$OPT"/{current,pending}/*) || :
   for thing in "$TREES"/*; do
-    [[ ! -e $thing/.listing || $named == *"$thing"* ]] || discard "$thing"
+    [[ ! -e $thing/.manifest || $named == *"$thing"* ]] || discard "$thing"
   done
 }
 

@@ -9,7 +9,7 @@ fi
 
 readonly OPT=/opt/metrics-stack ETC=/etc/metrics-stack VAR=/var/lib/metrics-stack CACHE=/var/cache/metrics-stack
 readonly LOGS=/var/log/metrics-stack RUN=/run/metrics-stack UNIT_DIR=/etc/systemd/system
-readonly TREES=$OPT/trees RELEASES=$OPT/releases
+readonly TREES=$OPT/store RELEASES=$OPT/releases
 readonly STATE=$VAR/install                  # what a purge has to know: packages, SELinux' booleans
 readonly RESERVE=$ETC/.metrics-stack.reserve # room for the way back, in case the disk fills up meanwhile
 readonly PRIVATE=/var/lib/private            # where systemd keeps the state folders of DynamicUser= units

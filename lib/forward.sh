@@ -10,7 +10,7 @@ declare -A FORWARD=()
 recall() {
   local release key value
   # shellcheck disable=SC2012  # ids are words
-  release=$(readlink --canonicalize-existing "$OPT/open" || readlink --canonicalize-existing "$OPT/current" || ls --directory --sort=time "$RELEASES"/* 2>/dev/null | sed -n 1p) || :
+  release=$(readlink --canonicalize-existing "$OPT/pending" || readlink --canonicalize-existing "$OPT/current" || ls --directory --sort=time "$RELEASES"/* 2>/dev/null | sed -n 1p) || :
   while read -r key value; do FORWARD[$key]=$value; done < <(cat "${release:-/nowhere}/options" 2>/dev/null)
 }
 

@@ -12,7 +12,7 @@ has_files() { [[ -n $(find "$1/" ! -type d -print -quit 2>/dev/null) ]]; }
 
 # Where nothing is active and nothing of a person's is left, the last release and our notes go, too.
 remove_traces() {
-  [[ ! -L $OPT/current && ! -L $OPT/open ]] || return 0
+  [[ ! -L $OPT/current && ! -L $OPT/pending ]] || return 0
   rm -rf "$RUN"
   if ! has_files "$ETC" && [[ -z $(edited_units)$(find "$VAR" -mindepth 1 -maxdepth 1 ! -name install 2>/dev/null) ]]; then
     empty "$RELEASES"

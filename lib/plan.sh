@@ -5,7 +5,7 @@
 # any release on the disk has at its path. Whatever else is there is a person's, and stays.
 #
 #   $OPT/current    the release that was active as a whole last
-#   $OPT/open       the one that is being activated, also when that was cut off
+#   $OPT/pending       the one that is being activated, also when that was cut off
 #
 # An uninstall leaves the releases, which are small: they tell edited files from ours.
 
@@ -45,7 +45,7 @@ is_ours() {
 
 # By a person, who keeps it so, as dpkg does. While a release is open, what is not there may be our own doing: then it was noted before.
 is_deleted() {
-  if [[ -L $OPT/open ]]; then grep --quiet --line-regexp --fixed-strings "$1" "$STATE/deleted" 2>/dev/null; else [[ -e $OPT/current/$1 ]]; fi
+  if [[ -L $OPT/pending ]]; then grep --quiet --line-regexp --fixed-strings "$1" "$STATE/deleted" 2>/dev/null; else [[ -e $OPT/current/$1 ]]; fi
 }
 
 # plan RELEASE: lines `PART ACTION PATH`, where ACTION is write, remove or switch (to a tree), or, to be said and not done, keep (edited

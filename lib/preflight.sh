@@ -140,7 +140,7 @@ check_places() {
     path=$(systemctl show --property FragmentPath --value "$unit" 2>/dev/null) || :
     [[ -z $path ]] || { [[ $path == "$UNIT_DIR/$unit" ]] && is_known "$unit"; } || refuse "$path is there and is not ours" "rename that unit, or remove it"
   done
-  for path in "${COMPONENTS[@]/#/$OPT/}" "$OPT"/{current,open}; do
+  for path in "${COMPONENTS[@]/#/$OPT/}" "$OPT"/{current,pending}; do
     [[ -L $path || ! -e $path ]] || refuse "$path is not a symlink of ours" "rename it"
   done
   while read -r path; do
@@ -160,7 +160,7 @@ version_in() {
 # version_that_ran COMPONENT: the last one that has run on the data.
 version_that_ran() {
   local tree
-  tree=$(readlink "$OPT/$1" || cat "$STATE/ran-$1" 2>/dev/null) && version_in "$tree" "$1"
+  tree=$(readlink "$OPT/$1" || cat "$STATE/last-version-$1" 2>/dev/null) && version_in "$tree" "$1"
 }
 
 # What an older version can't read any more is not given to it, and what listens elsewhere would be waited for in vain.

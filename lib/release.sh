@@ -35,14 +35,14 @@ publish() {
 content() { (cd "$1" && { find . -type f -exec sha256sum {} + && find . -type l -printf '%p %l\n'; } | sort | sha256sum | cut -c1-8); }
 
 # A tree has the listing of its files, by which a file that is gone, or has another size or mode, is noticed.
-listing() { find "$1" -mindepth 1 ! -name .listing \( -type d -printf '%P\n' -o -printf '%P %m %s %l\n' \) | sort | sha256sum; }
-is_whole() { [[ -e $1/.listing && $(<"$1/.listing") == "$(listing "$1")" ]]; }
+listing() { find "$1" -mindepth 1 ! -name .manifest \( -type d -printf '%P\n' -o -printf '%P %m %s %l\n' \) | sort | sha256sum; }
+is_whole() { [[ -e $1/.manifest && $(<"$1/.manifest") == "$(listing "$1")" ]]; }
 
 # publish_tree NEW COMPONENT
 publish_tree() {
   local tree
   tree=$(tree_of "$2")
-  listing "$1" >"$1/.listing"
+  listing "$1" >"$1/.manifest"
   # What runs from one that was not whole is started again.
   [[ ! -d $tree ]] || { mkdir -p "$MARKS" && mark "$2"; }
   publish "$1" "$tree"

@@ -1,7 +1,7 @@
 # Stops and starts the parts of the stack, and waits until they are ready.
 
 # A file for each part that is half moved, with those of its units that were active. A reboot rightly forgets them.
-readonly MARKS=$RUN/marks
+readonly MARKS=$RUN/incomplete
 # In seconds. A large write-ahead log takes minutes to be read; a program that keeps failing is noticed at once.
 readonly READY_TIMEOUT=300
 
@@ -112,7 +112,7 @@ alloy_data() { realpath --quiet "$VAR/alloy" || echo "$VAR/alloy"; }
 # Both ways can be cut off anywhere and done again.
 change_database() {
   local data before
-  data=$(grafana_data) before=$data/database-before
+  data=$(grafana_data) before=$data/database-backup
   if [[ $1 == "$(readlink "$OPT/current/grafana")" ]]; then
     [[ -d $before ]] || return 0
     # That may have been long ago: what was made since is not lost.
@@ -143,7 +143,7 @@ set_wal_aside() {
     mv --no-target-directory "$log" "$log-before"
     sync "${log%/*}"
     say "    alloy $version starts without the write-ahead log of $ran: it is kept in $log-before"
-  done < <(find "$(alloy_data)" -name wal-before -prune -o -name wal -type d -print -prune 2>/dev/null)
+  done < <(find "$(alloy_data)" -name wal-backup -prune -o -name wal -type d -print -prune 2>/dev/null)
 }
 
 # proxy_may on|off: SELinux lets systemd's socket proxy connect only with these booleans. Those that were off are noted, and put back.
@@ -151,10 +151,10 @@ proxy_may() {
   local boolean
   for boolean in systemd_socket_proxyd_{bind,connect}_any; do
     case $1:$(getsebool "$boolean" 2>/dev/null) in
-    on:*" off") echo "$boolean" >>"$STATE/booleans" && setsebool -P "$boolean" on ;;
+    on:*" off") echo "$boolean" >>"$STATE/selinux-booleans" && setsebool -P "$boolean" on ;;
     # A purge on a full disk goes on.
-    off:*) ! grep --quiet "$boolean" "$STATE/booleans" 2>/dev/null || setsebool -P "$boolean" off || say "    to be put back by hand: setsebool -P $boolean off" ;;
+    off:*) ! grep --quiet "$boolean" "$STATE/selinux-booleans" 2>/dev/null || setsebool -P "$boolean" off || say "    to be put back by hand: setsebool -P $boolean off" ;;
     esac
   done
-  [[ $1 == on ]] || rm -f "$STATE/booleans"
+  [[ $1 == on ]] || rm -f "$STATE/selinux-booleans"
 }

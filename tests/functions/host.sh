@@ -74,8 +74,8 @@ test_write_ahead_logs_go_aside() {
     touch "$data/prometheus.remote_write.local/wal/00000001"
     ln -sfn "$TREES/alloy-$ran-12345678" "$OPT/alloy"
     output=$(set_wal_aside "$TREES/alloy-$new-87654321")
-    equal "logs aside from $ran to $new" "$(find "$data" -name wal-before | wc -l)" "$expected"
-    equal "logs in use from $ran to $new" "$(find "$data" -name wal-before -prune -o -name wal -print -prune | wc -l)" "$((3 - expected))"
+    equal "logs aside from $ran to $new" "$(find "$data" -name wal-backup | wc -l)" "$expected"
+    equal "logs in use from $ran to $new" "$(find "$data" -name wal-backup -prune -o -name wal -print -prune | wc -l)" "$((3 - expected))"
     equal "lines from $ran to $new" "$(grep -c "alloy $new starts without the write-ahead log of $ran" <<<"$output" || :)" "$expected"
   done <<'END'
 1.19.2 1.19.2 0
@@ -87,16 +87,16 @@ END
   # Interrupted before the switch, done again with a log that was begun meanwhile.
   mkdir "$data/prometheus.remote_write.local/wal"
   set_wal_aside "$TREES/alloy-1.19.2-87654321"
-  [[ ! -e $data/prometheus.remote_write.local/wal && ! -e $data/prometheus.remote_write.local/wal-before/00000001 ]]
+  [[ ! -e $data/prometheus.remote_write.local/wal && ! -e $data/prometheus.remote_write.local/wal-backup/00000001 ]]
   # After an uninstall a note says what has run.
   mkdir "$data/prometheus.remote_write.local/wal"
   rm "$OPT/alloy"
-  echo "$TREES/alloy-1.20.1-12345678" >"$STATE/ran-alloy"
+  echo "$TREES/alloy-1.20.1-12345678" >"$STATE/last-version-alloy"
   contains "$(set_wal_aside "$TREES/alloy-1.19.2-87654321")" "the write-ahead log of 1.20.1"
   # An uninstall, and the first install, leave it.
   mkdir "$data/prometheus.remote_write.local/wal"
   set_wal_aside ''
-  rm "$STATE/ran-alloy"
+  rm "$STATE/last-version-alloy"
   set_wal_aside "$TREES/alloy-1.19.2-87654321"
   [[ -d $data/prometheus.remote_write.local/wal ]]
 }
@@ -151,7 +151,7 @@ test_disks_are_asked_where_data_goes() {
   mkdir -p "$OPT" "$CACHE" "$PRIVATE/metrics-stack/prometheus" "$LOGS" "$SCRATCH/big"
   ln -s "$SCRATCH/big" "$TREES"
   equal "directories of their own" "$(on_disks)" "/etc 5
-/opt/metrics-stack/trees $NEED_PROGRAMS
+/opt/metrics-stack/store $NEED_PROGRAMS
 /var/cache/metrics-stack $NEED_DOWNLOADS
 /var/lib 1
 /var/lib/private/metrics-stack $((2 * part))

@@ -104,8 +104,8 @@ remedy: run sudo ./install.sh again with --forward-password-file FILE or --forwa
 ✗ https://a.example/api/v1/write takes samples: it refuses the login (status 401)
 ✓ Grafana on 127.0.0.1:3001 answers
 url=http://127.0.0.1:9090/api/v1/write level=warn err="server returned HTTP status 400 Bad Request"
-/opt/metrics-stack/grafana trees/grafana-13.2.3-6107ad27
-/opt/metrics-stack/trees/prometheus-3.13.4-87f21a66f96c597a189cef8d640e8921b621fc17a9feff707c332c4f3b3ddd56
+/opt/metrics-stack/grafana store/grafana-13.2.3-6107ad27
+/opt/metrics-stack/store/prometheus-3.13.4-87f21a66f96c597a189cef8d640e8921b621fc17a9feff707c332c4f3b3ddd56
 InvocationID=5f3c1a9b0e8d4c7fa2b6d1e09c3f7a58
 2026-11-28T19:25:26+0000 host systemd[1]: Started metrics-alloy.service - Grafana Alloy, scrapes the service and the host.
 Id=user@1000.service

@@ -95,7 +95,7 @@ uninstall_is_cut() {
   done
   cut_off "    alloy" KILL "$CHECKOUT/uninstall.sh"
   keep uninstall uninstall
-  equal "what is left" "$(vm find /opt/metrics-stack/trees /etc/systemd/system/metrics-* /etc/metrics-stack -type f 2>/dev/null | sort | tr '\n' ' ')" \
+  equal "what is left" "$(vm find /opt/metrics-stack/store /etc/systemd/system/metrics-* /etc/metrics-stack -type f 2>/dev/null | sort | tr '\n' ' ')" \
     "/etc/metrics-stack/prometheus/retention.env /etc/metrics-stack/prometheus/rules/mine.yml "
   vm test -e /var/lib/private/metrics-stack/grafana/grafana.db
 }

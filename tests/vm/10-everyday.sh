@@ -174,7 +174,7 @@ uninstall_keeps_data() {
   contains "$(<"$NOTES/uninstall")" "kept: data in /var/lib/metrics-stack"
   contains "$(<"$NOTES/uninstall")" "kept: configuration in /etc/metrics-stack"
   for port in "${PORTS[@]}"; do lacks "$(listening)" "127.0.0.1:$port"; done
-  equal "programs and unit files" "$(vm find /opt/metrics-stack/trees /etc/systemd/system -name '*metrics-*' ! -name '*.d' 2>/dev/null || :)" ""
+  equal "programs and unit files" "$(vm find /opt/metrics-stack/store /etc/systemd/system -name '*metrics-*' ! -name '*.d' 2>/dev/null || :)" ""
   contains "$(vm cat /etc/metrics-stack/prometheus/retention.env)" 6d
 }
 

@@ -48,7 +48,7 @@ dry_run_changes_nothing() {
   contains "$(<"$NOTES/dry")" "would stop metrics-prometheus.service, and write /etc/metrics-stack/prometheus/rules/host.yml"
   contains "$(<"$NOTES/dry")" "would stop metrics-grafana.service, and remove /etc/metrics-stack/grafana/dashboards/host.json"
   contains "$(<"$NOTES/dry")" "would stop metrics-extra.service, and write /etc/systemd/system/metrics-extra.service"
-  contains "$(<"$NOTES/dry")" "would stop metrics-grafana.service, and switch /opt/metrics-stack/trees/grafana-99.0.0-"
+  contains "$(<"$NOTES/dry")" "would stop metrics-grafana.service, and switch /opt/metrics-stack/store/grafana-99.0.0-"
   lacks "$(<"$NOTES/dry")" retention.env:
 }
 
@@ -76,7 +76,7 @@ upgrade_loses_nothing() {
 
 only_the_new_is_there() {
   equal "releases" "$(vm ls /opt/metrics-stack/releases | cut -d- -f1)" 99.0.0
-  equal "trees" "$(vm ls /opt/metrics-stack/trees | sed 's/-[0-9a-f]*$//' | tr '\n' ' ')" "alloy-99.0.0 grafana-99.0.0 metrics-service-0.1.0 prometheus-99.0.0 "
+  equal "trees" "$(vm ls /opt/metrics-stack/store | sed 's/-[0-9a-f]*$//' | tr '\n' ' ')" "alloy-99.0.0 grafana-99.0.0 metrics-service-0.1.0 prometheus-99.0.0 "
   vm test ! -e /etc/metrics-stack/grafana/dashboards/host.json
   equal "the unit that is new" "$(vm systemctl is-active metrics-extra) $(vm systemctl is-enabled metrics-extra)" "active enabled"
   lacks "$(vm find /etc/metrics-stack /etc/systemd/system)" .metrics-stack
@@ -102,7 +102,7 @@ goes_back_when_allowed() {
   is_theirs
   runs_from_its_trees
   contains "$(<"$NOTES/cut")" "starts without the write-ahead log of 99.0.0"
-  vm sh -c 'find /var/lib/private/metrics-stack/alloy -name wal-before | grep -q .'
+  vm sh -c 'find /var/lib/private/metrics-stack/alloy -name wal-backup | grep -q .'
   # From now on that is what has run.
   keep install install
   contains "$(<"$NOTES/install")" "nothing had to be changed"

@@ -104,7 +104,7 @@ service_does_not_start() {
   contains "$(<"$NOTES/refusal")" "error: metrics-service"
   contains "$(<"$NOTES/refusal")" "everything is back as it was"
   contains "$(<"$NOTES/refusal")" "kept: data in /var/lib/metrics-stack"
-  equal "units, programs and configuration that are left" "$(vm find /etc/systemd/system /etc/metrics-stack /opt/metrics-stack/trees -name '*metrics*' 2>/dev/null || :)" ""
+  equal "units, programs and configuration that are left" "$(vm find /etc/systemd/system /etc/metrics-stack /opt/metrics-stack/store -name '*metrics*' 2>/dev/null || :)" ""
   purge_leaves_no_trace "$NOTES/before"
 }
 

@@ -33,7 +33,7 @@ END
   goes_on env -u HOME PATH=/nowhere:/usr/bin LANG=tr_TR.UTF-8 CDPATH=/ HTTPS_PROXY=http://proxy:1 NO_PROXY=here \
     /bin/bash -c 'cd /root/trap; umask 077; exec "$@"' bash "$clone/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf"
   equal "how programs were called" "$(vm sort /var/calls)" "cargo / dev http://proxy:1 here
-python / -I -m zipfile -e /var/cache/metrics-stack/alloy-linux-$(dpkg --print-architecture).zip /opt/metrics-stack/trees/.new"
+python / -I -m zipfile -e /var/cache/metrics-stack/alloy-linux-$(dpkg --print-architecture).zip /opt/metrics-stack/store/.new"
   vm test ! -e /etc/metrics-stack/prometheus/rules/untracked.yml
   equal "what is not dev's in the clone" "$(vm find "$clone" ! -user dev)" ""
   keep purge vm "$clone/uninstall.sh" --purge

@@ -65,7 +65,7 @@ trees_are_mended() {
   local before
   before=$(invocations)
   vm sh -c 'rm /opt/metrics-stack/prometheus/bin/promtool; chmod a-x /opt/metrics-stack/grafana/bin/grafana
-    truncate --size 5 /opt/metrics-stack/alloy/.listing; mkdir -p /run/metrics-stack/marks; printf metrics-al >/run/metrics-stack/marks/alloy'
+    truncate --size 5 /opt/metrics-stack/alloy/.manifest; mkdir -p /run/metrics-stack/incomplete; printf metrics-al >/run/metrics-stack/incomplete/alloy'
   goes_on "${INSTALL[@]}"
   vm test -x /opt/metrics-stack/prometheus/bin/promtool -a -x /opt/metrics-stack/grafana/bin/grafana
   runs_from_its_trees
@@ -113,7 +113,7 @@ report_is_complete() {
   lacks "$(<"$NOTES/report")" very-hidden
   contains "$(<"$NOTES/report")" "Debian GNU/Linux 13"
   contains "$(<"$NOTES/report")" "alloy keep etc/alloy/outputs.alloy"
-  contains "$(<"$NOTES/report")" "grafana switch /opt/metrics-stack/trees/grafana-"
+  contains "$(<"$NOTES/report")" "grafana switch /opt/metrics-stack/store/grafana-"
   contains "$(<"$NOTES/report")" "metrics-grafana.service.d/mine.conf"
   contains "$(<"$NOTES/report")" "✗ unit metrics-alloy-ui.socket: it is inactive"
   contains "$(<"$NOTES/report")" "== journal of metrics-prometheus.service"

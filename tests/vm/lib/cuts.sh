@@ -97,7 +97,7 @@ converges() {
   state | diff "$NOTES/state-$1" - || { echo "< it should be, > it is" && return 1; }
   is_mine
   runs_from_its_trees
-  equal "what is half done" "$(vm sh -c 'ls /run/metrics-stack/marks; ls /opt/metrics-stack/open 2>/dev/null' || :)" ""
+  equal "what is half done" "$(vm sh -c 'ls /run/metrics-stack/incomplete; ls /opt/metrics-stack/pending 2>/dev/null' || :)" ""
 }
 
 # at_random_instants COUNT: in a switch from one release to the other, which is over within seven seconds.

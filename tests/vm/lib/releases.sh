@@ -44,7 +44,7 @@ repack() {
 # What the host has of us, with what is in it: programs by their trees, files by their sums, units by whether they are enabled.
 state() {
   # shellcheck disable=SC2016  # for the shell in there
-  vm sh -c 'cd / && find opt/metrics-stack -maxdepth 2 ! -name trees -printf "%p %y %l\n"
+  vm sh -c 'cd / && find opt/metrics-stack -maxdepth 2 ! -name store -printf "%p %y %l\n"
     find etc/metrics-stack etc/systemd/system -type f -exec sha256sum {} +
     find etc/metrics-stack etc/systemd/system ! -type f -printf "%p %y %l\n"' | sort
 }
