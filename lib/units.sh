@@ -139,10 +139,10 @@ set_wal_aside() {
   ran=$(version_that_ran alloy) || return 0
   [[ -n $1 ]] && ! at_least "$version" "$ran" || return 0
   while read -r log; do
-    rm -rf "$log-before"
-    mv --no-target-directory "$log" "$log-before"
+    rm -rf "$log-backup"
+    mv --no-target-directory "$log" "$log-backup"
     sync "${log%/*}"
-    say "    alloy $version starts without the write-ahead log of $ran: it is kept in $log-before"
+    say "    alloy $version starts without the write-ahead log of $ran: it is kept in $log-backup"
   done < <(find "$(alloy_data)" -name wal-backup -prune -o -name wal -type d -print -prune 2>/dev/null)
 }
 
