@@ -31,33 +31,33 @@ for file in "$ROOT"/lib/*.sh; do . "$file"; done
 
 # What the options say.
 FROM='' DOWNLOAD='' SERVICE_BINARY='' VERSIONS=$ROOT/etc/versions.conf ALLOW_DOWNGRADE='' DRY_RUN=''
-BUILD='' STEP='' WAS=''
-# What they say of forwarding: FORWARD's words, with files for the credentials, and `none` to end it.
-declare -A GIVEN=()
+BUILD='' STEP='' PREVIOUS=''
+# What they say of forwarding: keys of SETTINGS, with files for the credentials, and `none` to end it.
+declare -A OPTIONS=()
 
 main() {
-  options "$@"
+  parse_options "$@"
   # Nothing that lies in the caller's folder is to be read by a program that root runs.
   cd /
   [[ -z $DOWNLOAD ]] || download_only
-  need_root "$@"
+  require_root "$@"
   lock
-  settle
+  merge_settings
   remove_leftovers
-  WAS=$(readlink "$OPT/current") || :
-  [[ -n $DRY_RUN ]] || keep_log install
+  PREVIOUS=$(readlink "$OPT/current") || :
+  [[ -n $DRY_RUN ]] || start_log install
   trap 'finish $?' EXIT
   trap 'exit 130' INT TERM HUP
   run preflight
-  run tools
-  ((${#GIVEN[@]} == 0)) || [[ -z ${FORWARD["url"]-} ]] || run forward
+  run dependencies
+  ((${#OPTIONS[@]} == 0)) || [[ -z ${SETTINGS["url"]-} ]] || run forward
   run fetch
   run release
   run activate "$NEW_RELEASE"
   [[ -z $DRY_RUN ]] || exit 0
   empty "$CACHE"
   run verify
-  say_end "$BEGUN"
+  print_summary "$CHANGED"
 }
 
 run() {
@@ -66,7 +66,7 @@ run() {
   "$@"
 }
 
-options() {
+parse_options() {
   local option
   while (($#)); do
     option=$1
@@ -81,10 +81,10 @@ options() {
     --download) DOWNLOAD=$(realpath --canonicalize-missing "$1") ;;
     --versions) VERSIONS=$(realpath "$1") ;;
     --service-binary) SERVICE_BINARY=$(realpath "$1") ;;
-    --role) GIVEN["role"]=$1 ;;
-    --forward-url | --forward-user | --forward-tenant | --forward-query-url) GIVEN[${option#--forward-}]=$1 ;;
-    --forward-password-file | --forward-token-file | --forward-ca) option=${option%-file} && GIVEN[${option#--forward-}]=$(realpath "$1") ;;
-    --no-forward) GIVEN["none"]=1 ;;
+    --role) OPTIONS["role"]=$1 ;;
+    --forward-url | --forward-user | --forward-tenant | --forward-query-url) OPTIONS[${option#--forward-}]=$1 ;;
+    --forward-password-file | --forward-token-file | --forward-ca) option=${option%-file} && OPTIONS[${option#--forward-}]=$(realpath "$1") ;;
+    --no-forward) OPTIONS["none"]=1 ;;
     --allow-downgrade) ALLOW_DOWNGRADE=1 ;;
     --dry-run) DRY_RUN=1 ;;
     --help) manual && exit ;;
@@ -100,9 +100,9 @@ options() {
 download_only() {
   local component problems=0
   check_pins
-  has curl || refuse "curl is not there" "install the package curl"
+  has curl || fail_check "curl is not there" "install the package curl"
   ((problems == 0)) || exit 1
-  for component in "${ARCHIVED[@]}"; do download "$component" "$DOWNLOAD"; done
+  for component in "${ARCHIVE_COMPONENTS[@]}"; do download "$component" "$DOWNLOAD"; done
   say "the archives are in $DOWNLOAD: bring that folder to the host and run there: sudo ./install.sh --from FOLDER --service-binary FILE"
   exit
 }
@@ -110,7 +110,7 @@ download_only() {
 # What is started is worth more than a check that is wrong: whatever this says, nothing is taken back.
 verify() {
   # Without the lock: it changes nothing.
-  if [[ -n $BEGUN ]]; then bash "$ROOT/verify.sh"; else bash "$ROOT/verify.sh" --quick; fi 9<&- ||
+  if [[ -n $CHANGED ]]; then bash "$ROOT/verify.sh"; else bash "$ROOT/verify.sh" --quick; fi 9<&- ||
     die "the stack runs, but not everything holds" "see the ✗ above, then run: $SCRIPTS/verify.sh"
 }
 
@@ -120,34 +120,34 @@ finish() {
   set +e
   # The command that a signal has cut off may have had its output elsewhere.
   exec >&7 2>&1
-  done_working
+  stop_progress
   remove_leftovers
   [[ -z $BUILD ]] || kill -- "-$BUILD" 2>/dev/null
-  if (($1 != 0)) && [[ $STEP != verify ]]; then go_back "$1"; fi
+  if (($1 != 0)) && [[ $STEP != verify ]]; then roll_back "$1"; fi
   remove_traces
-  close_log "$1"
+  finish_log "$1"
   exit "$1"
 }
 
 # What has failed is left for what was active before. Errors on the way end it, hence the subshell and no condition.
-go_back() {
-  (($1 == 130)) || [[ -n ${EXPLAINED-} ]] || problem "the step $STEP failed" "the lines above say why; if not to you, report it with what this writes: sudo $SCRIPTS/verify.sh --report FILE"
+roll_back() {
+  (($1 == 130)) || [[ -n ${ERROR_SHOWN-} ]] || error "the step $STEP failed" "the lines above say why; if not to you, report it with what this writes: sudo $SCRIPTS/verify.sh --report FILE"
   rm -f "$RESERVE"
-  RETREAT=1
-  if [[ -z $BEGUN ]]; then
+  ROLLING_BACK=1
+  if [[ -z $CHANGED ]]; then
     echo "nothing has been changed"
     [[ ! -L $OPT/pending ]] || echo "an earlier run was cut off: it is finished when this succeeds"
-  elif [[ ! -L $OPT/pending || $(readlink "$OPT/current") != "$WAS" ]]; then
+  elif [[ ! -L $OPT/pending || $(readlink "$OPT/current") != "$PREVIOUS" ]]; then
     echo "the release is active all the same; what is left to do, the next run does"
   else
     echo "going back to what was active before (Ctrl-C does not end this)"
     (
       set -e
-      activate "$(readlink --canonicalize-existing "$OPT/current" || echo "$NOTHING")"
+      activate "$(readlink --canonicalize-existing "$OPT/current" || echo "$EMPTY_RELEASE")"
     )
     case $? in
     0) echo "everything is back as it was" ;;
-    *) problem "the way back failed, too" "mend what is said above and run this again: it goes on from here. Data and edited files are untouched" ;;
+    *) error "the way back failed, too" "mend what is said above and run this again: it goes on from here. Data and edited files are untouched" ;;
     esac
   fi
   (
@@ -157,7 +157,7 @@ go_back() {
   [[ -z $FROM ]] || rm -f "${ARCHIVE[@]}"
   rmdir "$CACHE" 2>/dev/null
   ! has_files "$CACHE" || echo "kept: what has arrived in $CACHE, for the next run to go on from; uninstall.sh --purge takes it"
-  [[ ! -d $VAR || -e $OPT/current ]] || say_kept
+  [[ ! -d $VAR || -e $OPT/current ]] || print_kept
 }
 
 main "$@"

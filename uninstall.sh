@@ -27,7 +27,7 @@ main() {
     esac
   done
   cd /
-  need_root "$@"
+  require_root "$@"
   [[ -z $purge || -n $yes || ! -t 0 ]] || ask
   lock
   remove_leftovers
@@ -35,17 +35,17 @@ main() {
     say "==> purge"
     purge
   elif [[ -L $OPT/current || -L $OPT/pending ]]; then
-    keep_log uninstall
+    start_log uninstall
     trap 'finish $?' EXIT
     trap 'exit 130' INT TERM HUP
     say "==> remove"
-    activate "$NOTHING"
+    activate "$EMPTY_RELEASE"
   else
     say "metrics-stack is not installed"
     remove_unused
   fi
   empty "$CACHE"
-  say_kept
+  print_kept
   remove_traces
   [[ -z $LEFT ]] || die "$LEFT" "see why it can't be deleted, then run: $(call_of --purge --yes)"
 }
@@ -54,7 +54,7 @@ finish() {
   trap '' INT TERM HUP
   exec >&7 2>&1
   (($1 == 0)) || say "not all of it is done: run this again, or install.sh, and it goes on from here"
-  close_log "$1"
+  finish_log "$1"
 }
 
 ask() {

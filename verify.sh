@@ -43,8 +43,8 @@ main() {
   done
   has curl || die "curl is not there" "install the package curl"
 
-  recall
-  take_role
+  load_settings
+  apply_role
   if [[ -n $report ]]; then report "$report" "$quick" "$login" "$login_file"; else verify_all "$quick" "$login" "$login_file"; fi
 }
 

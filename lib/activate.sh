@@ -4,90 +4,94 @@
 #
 # Call it bare: under `if`, `||` or `&&` a command that fails would not end it.
 
-# RELEASE and PLAN: what is being activated, and what has to change for it. BEGUN: this run has changed something.
-# RETREAT: this is the way back.
-RELEASE='' PLAN='' BEGUN='' RETREAT='' DRY_RUN=''
+# RELEASE and PLAN: what is being activated, and what has to change for it. CHANGED: this run has changed something.
+# ROLLING_BACK: this is the way back.
+RELEASE='' PLAN='' CHANGED='' ROLLING_BACK='' DRY_RUN=''
 
 activate() {
   local part
   RELEASE=$1
   PLAN=$(plan "$RELEASE")
-  [[ -n $RETREAT ]] || tell
+  [[ -n $ROLLING_BACK ]] || print_plan
   [[ -z $DRY_RUN ]] || return 0
   if is_needed; then
-    begin
-    for part in "${PARTS[@]}"; do
-      if [[ -e $MARKS/$part || -n $(changes "$part") || $RELEASE == "$NOTHING" ]]; then move "$part"; fi
+    begin_activation
+    for part in "${UNIT_GROUPS[@]}"; do
+      if [[ -e $INCOMPLETE/$part || -n $(changes "$part") || $RELEASE == "$EMPTY_RELEASE" ]]; then update_group "$part"; fi
     done
-    end
+    finish_activation
   fi
   remove_unused
   # The target comes last, when all that it would start is there.
-  [[ $RELEASE == "$NOTHING" ]] || for part in "${PARTS[@]:1}" stack; do start_part "$part"; done
+  [[ $RELEASE == "$EMPTY_RELEASE" ]] || for part in "${UNIT_GROUPS[@]:1}" stack; do start_group "$part"; done
 }
 
-is_needed() { [[ ! $OPT/current -ef $RELEASE || -L $OPT/pending || -n $(changes) ]] || compgen -G "$MARKS/*" >/dev/null; }
+is_needed() { [[ ! $OPT/current -ef $RELEASE || -L $OPT/pending || -n $(changes) ]] || compgen -G "$INCOMPLETE/*" >/dev/null; }
 
 # changes [PART]: the lines of the plan that are to be done.
-changes() { grep -E "^${1-[^ ]+} (write|remove|switch) " <<<"$PLAN" || :; }
+changes() { grep -E "^${1-[^ ]+} (write|remove|link) " <<<"$PLAN" || :; }
 
 # Says what a person has made of shipped files, which stays so, and with --dry-run what would be done.
-tell() {
+print_plan() {
   local part action path file
   while read -r part action path; do
-    file=$(live "$path")
+    file=$(installed_path "$path")
     case $action:$DRY_RUN in
-    keep:*) say "    kept as it is: $file; what is shipped: diff $file $OPT/current/$path" ;;
-    miss:*) say "    stays deleted: $file; to have it back: cp $OPT/current/$path $file" ;;
+    modified:*) say "    kept as it is: $file; what is shipped: diff $file $OPT/current/$path" ;;
+    deleted:*) say "    stays deleted: $file; to have it back: cp $OPT/current/$path $file" ;;
     *:1) say "    would stop $(units_of "$part"), and $action $file" ;;
     esac
   done < <(grep . <<<"$PLAN")
 }
 
-begin() {
+begin_activation() {
   local path
-  mkdir -p "$STATE" "$ETC" "$MARKS"
+  mkdir -p "$STATE" "$ETC" "$INCOMPLETE"
   if [[ ! -L $OPT/pending ]]; then
     rm -rf "$(grafana_data)"/database-backup*
     find "$(alloy_data)" -name wal-backup -prune -exec rm -rf {} + 2>/dev/null || :
-    for path in $(shipped "$OPT/current"); do is_there "$(live "$path")" || echo "$path"; done >"$STATE/deleted"
+    for path in $(shipped "$OPT/current"); do exists "$(installed_path "$path")" || echo "$path"; done >"$STATE/deleted"
     sync "$STATE/deleted"
   fi
-  [[ -n $RETREAT || $RELEASE == "$NOTHING" ]] || head -c 2M /dev/zero >"$RESERVE"
-  point "$OPT/pending" "releases/${RELEASE##*/}"
-  BEGUN=1
-  [[ $RELEASE == "$NOTHING" ]] || proxy_may on
+  [[ -n $ROLLING_BACK || $RELEASE == "$EMPTY_RELEASE" ]] || head -c 2M /dev/zero >"$RESERVE"
+  set_link "$OPT/pending" "releases/${RELEASE##*/}"
+  CHANGED=1
+  [[ $RELEASE == "$EMPTY_RELEASE" ]] || selinux_allow_proxy on
 }
 
-# move PART: it is stopped before anything of it changes (stop_part has the exception), so that no program sees another version's files.
-move() {
+# update_group PART: it is stopped before anything of it changes (stop_group has the exception), so that no program sees another version's files.
+update_group() {
   local action path
   say "    $1"
-  mark "$1"
-  stop_part "$1"
+  mark_incomplete "$1"
+  stop_group "$1"
   while read -r _ action path; do
-    "do_$action" "$path" "$1"
+    case $action in
+    write) write_file "$path" ;;
+    remove) remove_file "$path" ;;
+    link) link_program "$path" "$1" ;;
+    esac
   done < <(changes "$1")
   systemctl daemon-reload
-  if [[ $RELEASE != "$NOTHING" ]]; then
-    enable_new "$1"
-    [[ $1 == stack ]] || start_part "$1"
+  if [[ $RELEASE != "$EMPTY_RELEASE" ]]; then
+    enable_new_units "$1"
+    [[ $1 == stack ]] || start_group "$1"
   fi
-  rm -f "$MARKS/$1"
+  rm -f "$INCOMPLETE/$1"
 }
 
-# do_write PATH: a power cut leaves the old file or the new one.
-do_write() {
+# write_file PATH: a power cut leaves the old file or the new one.
+write_file() {
   local file part
-  file=$(live "$1") part=${file%/*}/.metrics-stack.part
+  file=$(installed_path "$1") part=${file%/*}/.metrics-stack.part
   mkdir -p "${file%/*}"
   cp "$RELEASE/$1" "$part"
-  rename "$part" "$file"
+  replace_file "$part" "$file"
 }
 
-do_remove() {
+remove_file() {
   local file
-  file=$(live "$1")
+  file=$(installed_path "$1")
   [[ $1 != systemd/* || $1 == systemd/*/* ]] || stop_units "${1#systemd/}"
   rm -f "$file"
   sync "${file%/*}"
@@ -95,12 +99,12 @@ do_remove() {
   [[ $1 != systemd/*/* ]] || rmdir "${file%/*}" 2>/dev/null || :
 }
 
-# do_switch TREE COMPONENT
-do_switch() {
+# link_program TREE COMPONENT
+link_program() {
   [[ $2 != grafana ]] || change_database "$1"
   [[ $2 != alloy ]] || set_wal_aside "$1"
   if [[ -n $1 ]]; then
-    point "$OPT/$2" "$1"
+    set_link "$OPT/$2" "$1"
   else
     # For the check of what has run on the data; no reason to fail where the disk is full.
     { readlink "$OPT/$2" >"$STATE/last-version-$2" && sync "$STATE/last-version-$2"; } || :
@@ -108,22 +112,22 @@ do_switch() {
   fi
 }
 
-rename() {
+replace_file() {
   sync "$1"
   mv --force --no-target-directory "$1" "$2"
   ! has restorecon || restorecon "$2"
   sync "${2%/*}"
 }
 
-# point LINK TARGET
-point() {
+# set_link LINK TARGET
+set_link() {
   ln -sfn "$2" "$1.part"
   mv --force --no-target-directory "$1.part" "$1"
   sync "${1%/*}"
 }
 
-# enable_new PART: only what this release brings to the host. A person's `disable` of what was there before stays.
-enable_new() {
+# enable_new_units PART: only what this release brings to the host. A person's `disable` of what was there before stays.
+enable_new_units() {
   local unit
   for unit in $(units_of "$1"); do
     [[ -f $UNIT_DIR/$unit && ! -e $OPT/current/systemd/$unit ]] || continue
@@ -132,13 +136,13 @@ enable_new() {
   done
 }
 
-end() {
+finish_activation() {
   local unit
-  if [[ $RELEASE == "$NOTHING" ]]; then
+  if [[ $RELEASE == "$EMPTY_RELEASE" ]]; then
     rm -f "$OPT/current"
-    proxy_may off
+    selinux_allow_proxy off
   else
-    point "$OPT/current" "releases/${RELEASE##*/}"
+    set_link "$OPT/current" "releases/${RELEASE##*/}"
   fi
   # What this release has not is enabled no more, though a person has edited it and it stays. Nothing that was cut off is left.
   for unit in "$UNIT_DIR"/*.wants/metrics-*; do
@@ -147,7 +151,7 @@ end() {
   rmdir "$UNIT_DIR/metrics-stack.target.wants" 2>/dev/null || :
   find "$ETC/" "$UNIT_DIR/" -name '.metrics-stack.*' -printf '%h\0' -delete | xargs --null --no-run-if-empty sync
   find "$OPT" -maxdepth 1 -type l -name '*.part' -delete
-  rm -f "$OPT/pending" "$MARKS"/*
+  rm -f "$OPT/pending" "$INCOMPLETE"/*
   sync "$OPT"
   systemctl daemon-reload
 }
@@ -166,7 +170,7 @@ remove_unused() {
   done
   rmdir "$STATE/credentials" 2>/dev/null || :
   named=$(readlink "$OPT"/* "$OPT"/{current,pending}/*) || :
-  for thing in "$TREES"/*; do
+  for thing in "$STORE"/*; do
     [[ ! -e $thing/.manifest || $named == *"$thing"* ]] || discard "$thing"
   done
 }

@@ -9,7 +9,7 @@ fi
 
 readonly OPT=/opt/metrics-stack ETC=/etc/metrics-stack VAR=/var/lib/metrics-stack CACHE=/var/cache/metrics-stack
 readonly LOGS=/var/log/metrics-stack RUN=/run/metrics-stack UNIT_DIR=/etc/systemd/system
-readonly TREES=$OPT/store RELEASES=$OPT/releases
+readonly STORE=$OPT/store RELEASES=$OPT/releases
 readonly STATE=$VAR/install                  # what a purge has to know: packages, SELinux' booleans
 readonly RESERVE=$ETC/.metrics-stack.reserve # room for the way back, in case the disk fills up meanwhile
 readonly PRIVATE=/var/lib/private            # where systemd keeps the state folders of DynamicUser= units
@@ -32,18 +32,18 @@ readonly SCRIPTS
 say() { printf '%s\n' "$*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 
-# problem WHAT REMEDY: an error and what to do about it; the caller goes on.
-problem() {
-  EXPLAINED=1
-  [[ -z ${TICKER-} ]] || done_working
+# error WHAT HINT: an error and what to do about it; the caller goes on.
+error() {
+  ERROR_SHOWN=1
+  [[ -z ${TICKER-} ]] || stop_progress
   printf 'error: %s\n  remedy: %s\n' "$1" "$2" >&2
 }
 die() {
-  problem "$@" || :
+  error "$@" || :
   exit 1
 }
 usage_error() {
-  problem "$1" "$(call_of --help) lists the options"
+  error "$1" "$(call_of --help) lists the options"
   exit 2
 }
 
@@ -54,7 +54,7 @@ manual() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
 call_of() { echo "$SCRIPTS/$(shell_words "${0##*/}" "$@")"; }
 
 has() { command -v "$1" >/dev/null; }
-is_there() { [[ -e $1 || -L $1 ]]; }
+exists() { [[ -e $1 || -L $1 ]]; }
 # text_of FILE: prints it without what some editors add: a byte order mark, and a CR at each line's end.
 text_of() { sed $'1s/^\xEF\xBB\xBF//; s/\r$//' "$1"; }
 # uptime_now: prints the seconds since boot. The clock, and SECONDS with it, can be set during a wait.
@@ -62,12 +62,12 @@ uptime_now() {
   local seconds
   read -r seconds _ </proc/uptime && echo "${seconds%.*}"
 }
-sum_of() { sha256sum "$1" 2>/dev/null | cut -d' ' -f1; }
+sha256() { sha256sum "$1" 2>/dev/null | cut -d' ' -f1; }
 
-# local_get PATH-OF-URL [CURL-OPTION...]: asks a server of this host, e.g. local_get 9090/-/ready.
-local_get() { curl --disable --noproxy '*' --fail --silent --show-error --max-time 10 "${@:2}" "http://127.0.0.1:$1"; }
+# curl_local PATH-OF-URL [CURL-OPTION...]: asks a server of this host, e.g. curl_local 9090/-/ready.
+curl_local() { curl --disable --noproxy '*' --fail --silent --show-error --max-time 10 "${@:2}" "http://127.0.0.1:$1"; }
 
-need_root() { [[ $EUID -eq 0 ]] || die "this needs root" "run: sudo $(call_of "$@")"; }
+require_root() { [[ $EUID -eq 0 ]] || die "this needs root" "run: sudo $(call_of "$@")"; }
 
 # One install or uninstall at a time; a program that one of them started and left behind counts, too.
 lock() {
@@ -79,11 +79,11 @@ lock() {
     die "another install.sh or uninstall.sh is running" "wait for it to end, then run this again; who it is: fuser $RUN/lock"
 }
 
-# keep_log NAME: what this run prints, on descriptor 7 from then on, goes to a file as well, by a program that outlives the terminal,
+# start_log NAME: what this run prints, on descriptor 7 from then on, goes to a file as well, by a program that outlives the terminal,
 # or whoever reads here, going away in the middle. Descriptor 8 stays the screen alone, for what changes on it.
 LOG='' TEE=''
 exec 7>&1 8>&1
-keep_log() {
+start_log() {
   mkdir -p "$LOGS" 2>/dev/null || return 0
   LOG=$LOGS/$(date +%Y%m%d-%H%M%S)-$1.log
   exec 7> >(trap '' INT TERM HUP PIPE && exec 9<&- && copy_lines)
@@ -100,8 +100,8 @@ copy_lines() {
   done 2>/dev/null
 }
 
-# close_log STATUS: the last lines are to be there before the prompt is, but a program that was left behind may hold on to its output.
-close_log() {
+# finish_log STATUS: the last lines are to be there before the prompt is, but a program that was left behind may hold on to its output.
+finish_log() {
   (($1 == 0)) || [[ -z $LOG ]] || say "the whole output of this run: $LOG"
   exec >/dev/null 2>&1 7>&1
   for _ in {1..10}; do ! kill -0 "$TEE" 2>/dev/null || sleep 0.1; done

@@ -8,9 +8,9 @@ declare -A WRITTEN=()
 check_configuration() {
   local problems=0
   stage
-  ! in_role prometheus || check_prometheus
+  ! role_has prometheus || check_prometheus
   check_alloy
-  ! in_role grafana || check_grafana
+  ! role_has grafana || check_grafana
   check_live_files
   ((problems == 0)) || exit 1
 }
@@ -25,14 +25,14 @@ stage() {
   while read -r _ action path; do
     case $action:$path in
     write:*)
-      WRITTEN[$(live "$path")]=1
+      WRITTEN[$(installed_path "$path")]=1
       mkdir -p "$STAGE/${path%/*}"
       rm -f "$STAGE/$path"
-      cp "$MADE/$path" "$STAGE/$path"
+      cp "$STAGED/$path" "$STAGE/$path"
       ;;
     remove:*) rm -f "$STAGE/$path" ;;
     esac
-  done < <(plan "$MADE")
+  done < <(plan "$STAGED")
   chown --no-dereference -R 65534:65534 "$STAGE"
 }
 
@@ -52,7 +52,7 @@ staged() { if [[ $1 == "$ETC"/@(alloy|prometheus)?(/*) ]]; then echo "$STAGE/etc
 
 check_prometheus() {
   local unit=metrics-prometheus.service bin config pattern path reason rules=() checked=() options=() features=()
-  bin=$(tree_of prometheus)/bin
+  bin=$(store_path prometheus)/bin
   command_of "$unit"
   config=$(option config.file)
   config=${config:-$ETC/prometheus/prometheus.yml}
@@ -73,16 +73,16 @@ check_prometheus() {
       "correct $ETC/prometheus/retention.env (such as RETENTION_TIME=15d, RETENTION_SIZE=4GB), or the drop-in that has it"
   fi
   # Only the syntax, because a credential that systemd passes does not exist yet. That leaves out the rules.
-  accepts Prometheus "$bin/promtool" check config --syntax-only "$(staged "$config")"
+  validate_with Prometheus "$bin/promtool" check config --syntax-only "$(staged "$config")"
   mapfile -t features < <(option enable-feature | sed 's/^/--enable-feature=/')
-  ((${#checked[@]} == 0)) || accepts Prometheus "$bin/promtool" "${features[@]}" check rules "${checked[@]}"
+  ((${#checked[@]} == 0)) || validate_with Prometheus "$bin/promtool" "${features[@]}" check rules "${checked[@]}"
 }
 
 # files_of PATTERN: prints the files that exist, in order. As in Go, an asterisk also matches a dot at the beginning.
 files_of() (
   shopt -s dotglob nullglob
   IFS=''
-  for path in $1; do ! is_there "$path" || echo "$path"; done
+  for path in $1; do ! exists "$path" || echo "$path"; done
 )
 
 # rule_patterns FILE: prints the list rule_files of Prometheus' configuration, in either of YAML's forms.
@@ -101,7 +101,7 @@ check_retention() {
   [[ -f $(staged "$file") && $(setting metrics-prometheus.service ExecStart | tail -n 1) == *RETENTION_* ]] || return 0
   line=$(tr '\r' '\n' <"$(staged "$file")" | sed -E $'1s/^\xEF\xBB\xBF([#;]|$)/\\1/' |
     grep -anvE '^[[:space:]]*([#;].*|[A-Za-z_][A-Za-z0-9_]*[[:space:]]*=.*)?$' | head -n 1) || :
-  [[ -z $line ]] || refuse "systemd ignores line ${line%%:*} of $file: ${line#*:}" "write it as NAME=VALUE, with no byte order mark before it"
+  [[ -z $line ]] || fail_check "systemd ignores line ${line%%:*} of $file: ${line#*:}" "write it as NAME=VALUE, with no byte order mark before it"
 }
 
 check_alloy() {
@@ -117,12 +117,12 @@ check_alloy() {
     [[ -z $(option "$word") ]] || options+=("--$word=$(option "$word")")
   done
   may_read "$unit" "$folder" "$folder"/{,.}*.alloy
-  accepts Alloy "$(tree_of alloy)/bin/alloy" validate "${options[@]}" "$(staged "$folder")"
+  validate_with Alloy "$(store_path alloy)/bin/alloy" validate "${options[@]}" "$(staged "$folder")"
 }
 
 check_grafana() {
   local files ini=$ETC/grafana/grafana.ini
-  [[ ! -f $ini || $(head -c 2 "$ini") != @($'\xFF\xFE'|$'\xFE\xFF') ]] || refuse "$ini is in UTF-16, which Grafana does not read" "save it in UTF-8"
+  [[ ! -f $ini || $(head -c 2 "$ini") != @($'\xFF\xFE'|$'\xFE\xFF') ]] || fail_check "$ini is in UTF-16, which Grafana does not read" "save it in UTF-8"
   mapfile -t -d '' files < <(find -L "$ETC/grafana" \( -type d -o -name '*.ini' -o -name '*.json' -o -name '*.y*ml' \) -print0 2>/dev/null)
   may_read metrics-grafana.service "${files[@]}"
 }
@@ -145,13 +145,13 @@ may_read() {
   # A drop-in can give the unit another user or group, which might read more.
   [[ $(setting "$unit" DynamicUser | tail -n 1)$(setting "$unit" '(User|Group|SupplementaryGroups)') == yes ]] || return 0
   while IFS=$'\t' read -r path barrier; do
-    refuse "$unit can't read $path: the mode of $barrier is $(stat --format %a "$barrier")" "run: $(readable "$barrier")"
+    fail_check "$unit can't read $path: the mode of $barrier is $(stat --format %a "$barrier")" "run: $(readable "$barrier")"
   done < <(unreadable "$@")
   [[ $(setting "$unit" PrivateTmp | tail -n 1) != yes ]] || hidden+='|^/tmp/|^/var/tmp/'
   [[ $(setting "$unit" ProtectHome | tail -n 1) != yes ]] || hidden+='|^/home/|^/root/|^/run/user/'
   for path in "${@%/.}"; do
     [[ -L $path && -e $path && $(realpath "$path") =~ $hidden ]] || continue
-    refuse "$unit can't read $path: the link leads to $(realpath "$path"), which is hidden from the unit" "put a copy in place of the link"
+    fail_check "$unit can't read $path: the link leads to $(realpath "$path"), which is hidden from the unit" "put a copy in place of the link"
   done
 }
 readable() { printf 'sudo chmod %s %q' "$([[ -d $1 ]] && echo o+rx || echo o+r)" "$1"; }
@@ -265,8 +265,8 @@ option() {
   done
 }
 
-# accepts NAME COMMAND...
-accepts() {
+# validate_with NAME COMMAND...
+validate_with() {
   local output
   output=$(as_nobody "${@:2}" 2>&1) ||
     die "$1 refuses its configuration: ${output//"$STAGE/etc"/"$ETC"}" "correct that file; what is shipped is in $ROOT/etc"

@@ -1,7 +1,7 @@
 # The archives of versions.conf, and the service: found, downloaded or built, and never used before their sum is right.
 
 # The components that come as an upstream archive.
-ARCHIVED=(prometheus alloy grafana)
+ARCHIVE_COMPONENTS=(prometheus alloy grafana)
 
 # pin COMPONENT line|version|sum|urls: what versions.conf says for this architecture, each URL on a line.
 pin() {
@@ -14,22 +14,22 @@ pin() {
   }' < <(text_of "$VERSIONS")
 }
 file_name() { pin "$1" urls | sed -n '1s,.*/,,p'; }
-check_sum() { [[ $(sum_of "$1") == "$(pin "$2" sum)" ]]; }
+check_sum() { [[ $(sha256 "$1") == "$(pin "$2" sum)" ]]; }
 
 # The folder of a component's tree. The sum is part of the name, so that other bytes of the same version lie beside the live ones.
-SERVICE_TREE=''
-tree_of() {
-  if [[ $1 == metrics-service ]]; then echo "$SERVICE_TREE"; else echo "$TREES/$1-$(pin "$1" version)-$(pin "$1" sum | cut -c1-8)"; fi
+SERVICE_PATH=''
+store_path() {
+  if [[ $1 == metrics-service ]]; then echo "$SERVICE_PATH"; else echo "$STORE/$1-$(pin "$1" version)-$(pin "$1" sum | cut -c1-8)"; fi
 }
-is_missing() { ! is_whole "$(tree_of "$1")"; }
+is_missing() { ! is_intact "$(store_path "$1")"; }
 
 # fetch: leaves in ARCHIVE the file of each component that has yet to be unpacked, in a folder of root's, and a new service in SERVICE_NEW.
 declare -A ARCHIVE=()
-readonly SERVICE_NEW=$TREES/.service
+readonly SERVICE_NEW=$STORE/.service
 fetch() {
   local component
   [[ -n $SERVICE_BINARY || -n $DRY_RUN ]] || start_build
-  for component in "${ARCHIVED[@]}"; do
+  for component in "${ARCHIVE_COMPONENTS[@]}"; do
     is_missing "$component" || continue
     if [[ -n $DRY_RUN ]]; then say "    would fetch and unpack $component $(pin "$component" version)" && continue; fi
     ARCHIVE[$component]=$CACHE/$(file_name "$component")
@@ -37,7 +37,7 @@ fetch() {
   done
   if [[ -n $DRY_RUN ]]; then
     say "    would take the service from ${SERVICE_BINARY:-a build of this checkout}, where it is another"
-    SERVICE_TREE=$(readlink "$OPT/metrics-service") || SERVICE_TREE="the tree of the service"
+    SERVICE_PATH=$(readlink "$OPT/metrics-service") || SERVICE_PATH="the tree of the service"
     return
   fi
   [[ -n $SERVICE_BINARY ]] || finish_build
@@ -63,7 +63,7 @@ download() {
       rm -f "$file".*.part
       return
     else
-      warn "$url gave another file: its SHA-256 is $(sum_of "$part"), pinned is $(pin "$component" sum)"
+      warn "$url gave another file: its SHA-256 is $(sha256 "$part"), pinned is $(pin "$component" sum)"
       rm -f "$part"
     fi
   done < <(pin "$component" urls)
@@ -105,9 +105,9 @@ start_build() {
 }
 
 finish_build() {
-  ! kill -0 "$BUILD" 2>/dev/null || at_work "building the service"
+  ! kill -0 "$BUILD" 2>/dev/null || start_progress "building the service"
   wait "$BUILD" || die "the service could not be built" "the lines above say why; or bring a binary that was built elsewhere: --service-binary FILE"
-  done_working
+  stop_progress
   BUILD=''
 }
 
@@ -115,11 +115,11 @@ finish_build() {
 take_service() {
   local version
   [[ -f $1 ]] || die "$1 is not there" "name the service's binary, e.g. target/release/metrics-service"
-  SERVICE_TREE=$(compgen -G "$TREES/metrics-service-*-$(sum_of "$1" | cut -c1-8)") && is_whole "$SERVICE_TREE" && return
+  SERVICE_PATH=$(compgen -G "$STORE/metrics-service-*-$(sha256 "$1" | cut -c1-8)") && is_intact "$SERVICE_PATH" && return
   mkdir -p "$SERVICE_NEW/bin"
   install -m 0755 "$1" "$SERVICE_NEW/bin/metrics-service"
   version=$(as_nobody "$SERVICE_NEW/bin/metrics-service" --version 2>/dev/null) || :
   [[ $version =~ ^metrics-service\ ([0-9][0-9A-Za-z.+~-]*)$ ]] ||
     die "$1 does not run here, or is not the service" "build it on the same architecture with a glibc no newer than this host's: cargo build --release --locked"
-  SERVICE_TREE=$TREES/metrics-service-${BASH_REMATCH[1]}-$(sum_of "$SERVICE_NEW/bin/metrics-service" | cut -c1-8)
+  SERVICE_PATH=$STORE/metrics-service-${BASH_REMATCH[1]}-$(sha256 "$SERVICE_NEW/bin/metrics-service" | cut -c1-8)
 }

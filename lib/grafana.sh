@@ -4,7 +4,7 @@
 # enforce_domain. It redirects every other request there, and this host need not reach that address.
 grafana_public() {
   local url
-  url=$(local_get 3001/api/org --output /dev/null --write-out '%{redirect_url}' 2>/dev/null) || :
+  url=$(curl_local 3001/api/org --output /dev/null --write-out '%{redirect_url}' 2>/dev/null) || :
   [[ ! $url =~ ^https?://([^/]+)(.*)/api/org$ ]] || echo "${BASH_REMATCH[1]} ${BASH_REMATCH[2]}"
 }
 
@@ -12,17 +12,17 @@ grafana_public() {
 grafana_get() {
   local host='' path=''
   read -r host path < <(grafana_public) || :
-  local_get "3001$path/$1" --location --max-redirs 0 ${host:+--header "Host: $host"} "${@:2}"
+  curl_local "3001$path/$1" --location --max-redirs 0 ${host:+--header "Host: $host"} "${@:2}"
 }
 
 # get PORT/PATH: asks a server of the stack.
-get() { case $1 in 3001/*) grafana_get "${1#*/}" ;; *) local_get "$1" ;; esac }
+get() { case $1 in 3001/*) grafana_get "${1#*/}" ;; *) curl_local "$1" ;; esac }
 
 # grafana_is_scraped: fails when Grafana redirects the scrape, because prometheus.yml lacks the subpath.
 grafana_is_scraped() {
   local url answer
-  url=$(local_get '9090/api/v1/targets?state=active' 2>/dev/null | grep -o '"scrapeUrl":"http://[a-z0-9.]*:3001/[^"]*"' | cut -d'"' -f4 | sed -n 1p) || :
-  answer=$(local_get "3001/${url#http://*/}" --output /dev/null --write-out '%{http_code} %{redirect_url}' 2>/dev/null) || :
+  url=$(curl_local '9090/api/v1/targets?state=active' 2>/dev/null | grep -o '"scrapeUrl":"http://[a-z0-9.]*:3001/[^"]*"' | cut -d'"' -f4 | sed -n 1p) || :
+  answer=$(curl_local "3001/${url#http://*/}" --output /dev/null --write-out '%{http_code} %{redirect_url}' 2>/dev/null) || :
   [[ -z $url || $answer != 3* ]] || { echo "Grafana redirects the scrape of $url to ${answer#* }" && return 1; }
 }
 

@@ -29,7 +29,7 @@ section() { printf '\n== %s\n' "$1" && { "${@:2}" || echo "(could not be told)";
 # Alloy refuses, such as http://shop:9200, is not even down.
 targets_without_up() {
   local up file address
-  up=$(local_get 9090/api/v1/query --get --data-urlencode query=up) || return
+  up=$(curl_local 9090/api/v1/query --get --data-urlencode query=up) || return
   while IFS=$'\t' read -r file address; do
     [[ $up == *"\"instance\":\"$address\""* ]] || echo "$file: $address"
   done < <(target_files | while IFS= read -r file; do

@@ -1,7 +1,7 @@
 # Stops and starts the parts of the stack, and waits until they are ready.
 
 # A file for each part that is half moved, with those of its units that were active. A reboot rightly forgets them.
-readonly MARKS=$RUN/incomplete
+readonly INCOMPLETE=$RUN/incomplete
 # In seconds. A large write-ahead log takes minutes to be read; a program that keeps failing is noticed at once.
 readonly READY_TIMEOUT=300
 
@@ -14,7 +14,7 @@ units_of() {
   esac
 }
 
-declare -A READINESS=(["metrics-service.service"]=8000/health ["metrics-prometheus.service"]=9090/-/ready
+declare -A READY_URLS=(["metrics-service.service"]=8000/health ["metrics-prometheus.service"]=9090/-/ready
   ["metrics-alloy.service"]=12345/-/ready ["metrics-grafana.service"]=3001/api/health)
 
 is_active() { systemctl --quiet is-active "$1"; }
@@ -23,24 +23,24 @@ is_enabled() { systemctl --quiet is-enabled "$1" 2>/dev/null; }
 # is_wanted UNIT PART: what a person has switched off is neither started nor waited for, but what ran before its move is.
 is_wanted() {
   [[ -f $UNIT_DIR/$1 && -e $RELEASE/systemd/$1 ]] || return 1
-  { is_enabled metrics-stack.target && is_enabled "$1"; } || grep --quiet --line-regexp --fixed-strings "$1" "$MARKS/$2" 2>/dev/null
+  { is_enabled metrics-stack.target && is_enabled "$1"; } || grep --quiet --line-regexp --fixed-strings "$1" "$INCOMPLETE/$2" 2>/dev/null
 }
 
-mark() {
+mark_incomplete() {
   local unit
-  [[ ! -e $MARKS/$1 ]] || return 0
-  for unit in $(units_of "$1"); do ! is_active "$unit" || echo "$unit"; done >"$MARKS/.new"
-  mv "$MARKS/.new" "$MARKS/$1"
+  [[ ! -e $INCOMPLETE/$1 ]] || return 0
+  for unit in $(units_of "$1"); do ! is_active "$unit" || echo "$unit"; done >"$INCOMPLETE/.new"
+  mv "$INCOMPLETE/.new" "$INCOMPLETE/$1"
 }
 
-stop_part() {
+stop_group() {
   case $1 in
   # To stop the target would stop all.
   stack) return ;;
   # Its socket stays, and with it who comes meanwhile. As it reads nothing but its program, a restart is enough then.
-  metrics-service) [[ $RELEASE == "$NOTHING" || $(changes "$1") == *" systemd/metrics-service.socket"* ]] || return 0 ;;
+  metrics-service) [[ $RELEASE == "$EMPTY_RELEASE" || $(changes "$1") == *" systemd/metrics-service.socket"* ]] || return 0 ;;
   # Where Prometheus goes for good, Alloy stops first, while it can still send.
-  prometheus) if [[ ! -e $RELEASE/systemd/metrics-prometheus.service ]]; then mark alloy && stop_part alloy; fi ;;
+  prometheus) if [[ ! -e $RELEASE/systemd/metrics-prometheus.service ]]; then mark_incomplete alloy && stop_group alloy; fi ;;
   alloy) ! is_active metrics-alloy.service || drain ;;
   esac
   # shellcheck disable=SC2046  # units are words
@@ -65,17 +65,17 @@ drain() {
     sleep 0.3
   done
 }
-pending() { local_get 12345/metrics 2>/dev/null | grep '^prometheus_remote_storage_samples_pending{.* [1-9]'; }
+pending() { curl_local 12345/metrics 2>/dev/null | grep '^prometheus_remote_storage_samples_pending{.* [1-9]'; }
 # is_answering URL: whether a server is there. It gets neither a login nor samples, so its certificate does not matter.
 is_answering() { [[ $(curl --disable --globoff --noproxy '*' --insecure --silent --max-time 5 --output /dev/null --write-out '%{http_code}' "$1") != @(000|5??) ]]; }
 
-# start_part PART: of its units those that are wanted and do not run, or may run from what was there before it was moved.
-start_part() {
+# start_group PART: of its units those that are wanted and do not run, or may run from what was there before it was moved.
+start_group() {
   local unit
   for unit in $(units_of "$1"); do
-    if [[ ! -e $MARKS/$1 ]] && is_active "$unit"; then continue; fi
+    if [[ ! -e $INCOMPLETE/$1 ]] && is_active "$unit"; then continue; fi
     is_wanted "$unit" "$1" || continue
-    BEGUN=1 STARTED_AT=$(uptime_now)
+    CHANGED=1 STARTED_AT=$(uptime_now)
     JOURNAL_END=$(journalctl --quiet --lines 1 --show-cursor --no-pager 2>/dev/null | sed -n 's/^-- cursor: //p') || :
     # Its count of restarts begins anew.
     systemctl reset-failed "$unit" 2>/dev/null || :
@@ -89,7 +89,7 @@ start_part() {
 }
 
 wait_until_ready() {
-  local url=${READINESS[$1]-} restarts
+  local url=${READY_URLS[$1]-} restarts
   until [[ -z $url ]] || get "$url" >/dev/null 2>&1; do
     restarts=$(systemctl show --property NRestarts --value "$1")
     ((restarts < 3 && $(uptime_now) - STARTED_AT < READY_TIMEOUT)) || unit_failed "$1"
@@ -116,7 +116,7 @@ change_database() {
   if [[ $1 == "$(readlink "$OPT/current/grafana")" ]]; then
     [[ -d $before ]] || return 0
     # That may have been long ago: what was made since is not lost.
-    [[ -n $RETREAT ]] || ln "$data/grafana.db" "$before.newer" 2>/dev/null || :
+    [[ -n $ROLLING_BACK ]] || ln "$data/grafana.db" "$before.newer" 2>/dev/null || :
     rm -f "$data"/grafana.db-*
     find "$before" -type f -exec mv --force --target-directory="$data" {} +
     rmdir "$before"
@@ -126,7 +126,7 @@ change_database() {
     mkdir "$before.part"
     cp --archive "$data"/grafana.db* "$before.part"
     sync "$before.part"/*
-    rename "$before.part" "$before"
+    replace_file "$before.part" "$before"
   fi
 }
 
@@ -146,8 +146,8 @@ set_wal_aside() {
   done < <(find "$(alloy_data)" -name wal-backup -prune -o -name wal -type d -print -prune 2>/dev/null)
 }
 
-# proxy_may on|off: SELinux lets systemd's socket proxy connect only with these booleans. Those that were off are noted, and put back.
-proxy_may() {
+# selinux_allow_proxy on|off: SELinux lets systemd's socket proxy connect only with these booleans. Those that were off are noted, and put back.
+selinux_allow_proxy() {
   local boolean
   for boolean in systemd_socket_proxyd_{bind,connect}_any; do
     case $1:$(getsebool "$boolean" 2>/dev/null) in

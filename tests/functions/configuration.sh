@@ -12,15 +12,15 @@ needs_root() { [[ $EUID == 0 ]] || { echo "only as root" && exit 0; }; }
 lay() {
   local path program
   rm -rf "$OPT" "$ETC" "$RUN" "$UNIT_DIR" "$CALLS"
-  mkdir -p "$MADE" "$ETC" "$UNIT_DIR" "$RELEASES"
+  mkdir -p "$STAGED" "$ETC" "$UNIT_DIR" "$RELEASES"
   chmod -R u=rwX,go=rX "$SCRATCH"
-  cp -r "$ROOT/etc" "$ROOT/systemd" "$MADE"
-  sed -i -E "s,/(opt|etc)/metrics-stack,$SCRATCH&,g" "$MADE"/systemd/* "$MADE"/etc/alloy/*
-  cp -r "$MADE" "$RELEASES/1"
-  cp -r "$MADE"/etc/* "$ETC" && cp -r "$MADE"/systemd/* "$UNIT_DIR"
+  cp -r "$ROOT/etc" "$ROOT/systemd" "$STAGED"
+  sed -i -E "s,/(opt|etc)/metrics-stack,$SCRATCH&,g" "$STAGED"/systemd/* "$STAGED"/etc/alloy/*
+  cp -r "$STAGED" "$RELEASES/1"
+  cp -r "$STAGED"/etc/* "$ETC" && cp -r "$STAGED"/systemd/* "$UNIT_DIR"
   install -m 0666 /dev/null "$CALLS"
   for program in prometheus/promtool prometheus/prometheus alloy/alloy; do
-    path=$(tree_of "${program%/*}")/bin/${program#*/}
+    path=$(store_path "${program%/*}")/bin/${program#*/}
     mkdir -p "${path%/*}"
     cat >"$path" <<END
 #!/bin/bash
@@ -180,7 +180,7 @@ test_files_that_need_not_be_readable() {
   touch "$PROMETHEUS/rules/tests/a.yml" "$PROMETHEUS/rules/old.bak" "$ETC/alloy/config.alloy.orig" "$ETC/targets.d/shop.txt"
   chmod 0600 "$PROMETHEUS"/{retention.env,rules/tests/a.yml,rules/old.bak} "$ETC/alloy/config.alloy.orig" "$ETC/targets.d"/*
   # What this release writes gets its own mode.
-  echo '# news' >>"$MADE/etc/prometheus/rules/host.yml"
+  echo '# news' >>"$STAGED/etc/prometheus/rules/host.yml"
   chmod 0600 "$PROMETHEUS/rules/host.yml"
   ln -s loop "$PROMETHEUS/loop" && ln -s . "$PROMETHEUS/rules/again" && ln -s /nowhere "$ETC/targets.d/mine.yml"
   OUTPUT=$(check 2>&1)
@@ -198,7 +198,7 @@ test_links_that_lead_where_units_do_not_look() {
   local unit file
   while read -r unit file; do
     lay
-    sed -i '/PrivateTmp/d' "$UNIT_DIR/$unit" "$MADE/systemd/$unit"
+    sed -i '/PrivateTmp/d' "$UNIT_DIR/$unit" "$STAGED/systemd/$unit"
     cp "$ETC/$file" "$SCRATCH/elsewhere"
     ln -sf "$SCRATCH/elsewhere" "$ETC/$file"
     check
@@ -236,10 +236,10 @@ test_carriage_returns_and_byte_order_marks_count_for_nothing() {
   contains "$OUTPUT" "$ETC/grafana/grafana.ini is in UTF-16"
 
   printf '%ssecret\r\n\r\n' "$bom" >"$SCRATCH/token"
-  GIVEN=(["url"]=https://a.example/api/v1/write ["token"]=$SCRATCH/token)
-  settle
+  OPTIONS=(["url"]=https://a.example/api/v1/write ["token"]=$SCRATCH/token)
+  merge_settings
   equal "token" "$(text_of "$SCRATCH/token" | tr '\n' .)" secret..
   printf '\xFF\xFEs\0e\0c\0r\0e\0t\0' >"$SCRATCH/token"
-  fails settle
+  fails merge_settings
   contains "$OUTPUT" "$SCRATCH/token is not one line with the token, in UTF-8"
 }

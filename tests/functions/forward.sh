@@ -39,9 +39,9 @@ SERVERS=()
 
 # checked URL: what is wrong with it, and the hint.
 checked() {
-  FORWARD=(["url"]=$1)
-  refusal
-  printf '%s|%s|%s' "$REFUSAL" "$LATER" "$REMEDY"
+  SETTINGS=(["url"]=$1)
+  check_endpoint
+  printf '%s|%s|%s' "$ENDPOINT_ERROR" "$RETRYABLE" "$HINT"
 }
 
 test_only_a_receiver_takes_samples() {
@@ -99,9 +99,9 @@ test_a_certificate_needs_its_name_as_alternative_name() {
     serve "$name" "$SCRATCH/$name.pem"
     mkdir "$SCRATCH/$name"
     cp "$SCRATCH/$name.crt" "$SCRATCH/$name/ca"
-    FORWARD=(["url"]="https://$host:$PORT/" ["credentials"]=$SCRATCH/$name)
-    refusal
-    if [[ -z $words ]]; then equal "refusal of CN=$subject, $extension" "$REFUSAL" ""; else contains "$REFUSAL" "$words"; fi
+    SETTINGS=(["url"]="https://$host:$PORT/" ["credentials"]=$SCRATCH/$name)
+    check_endpoint
+    if [[ -z $words ]]; then equal "refusal of CN=$subject, $extension" "$ENDPOINT_ERROR" ""; else contains "$ENDPOINT_ERROR" "$words"; fi
   done <<'END'
 localhost|localhost|DNS:localhost|
 localhost|other|DNS:localhost|
@@ -116,7 +116,7 @@ END
 }
 
 # Alloy's metrics have a queue for each receiver.
-local_get() {
+curl_local() {
   echo "$1" >>"$SCRATCH/asked"
   sed "s/PORT/$PORT/" <<'END'
 prometheus_remote_storage_samples_pending{component_id="a",remote_name="local",url="http://127.0.0.1:1/api/v1/write"} 327
@@ -145,7 +145,7 @@ test_the_queue_of_a_receiver_that_does_not_answer_is_not_waited_for() {
 
 test_loopback_addresses_are_renamed() {
   local address regex
-  FORWARD=(["url"]=https://a.example/api/v1/write)
+  SETTINGS=(["url"]=https://a.example/api/v1/write)
   regex=$(forward_alloy | sed -n 's/^\t*regex *= "\(.*\)"$/^\1$/p')
   contains "$(forward_alloy)" "replacement   = constants.hostname + \"\$1\""
   for address in 127.0.0.1:9200 127.0.0.1 localhost:9200 LocalHost:80 localhost.localdomain:80 ip6-localhost:80 '[::1]:9200' '[::1]' \
@@ -160,20 +160,20 @@ test_loopback_addresses_are_renamed() {
 test_urls_have_https_except_on_the_loopback() {
   local url
   for url in https://a.example/w 'https://[2001:db8::1]:8427/w' 'https://[::ffff:10.0.0.1]/w' http://127.0.0.1:8428/w http://localhost/w 'http://[::1]:8428/api/v1/write'; do
-    GIVEN=(["url"]=$url)
-    settle
+    OPTIONS=(["url"]=$url)
+    merge_settings
   done
   for url in http://a.example/w http://10.0.0.1/w 'http://[2001:db8::1]/w' http://127.0.0.1.example/w https://user:word@a.example/w ftp://a.example/w; do
-    GIVEN=(["url"]=$url)
-    fails settle
+    OPTIONS=(["url"]=$url)
+    fails merge_settings
     contains "$OUTPUT" "another form"
   done
 }
 
 test_hints_quote_what_they_repeat() {
   # As for a user who is not root.
-  eval "$(declare -f need_root | sed 's/EUID -eq 0/EUID -lt 0/')"
-  fails need_root --forward-url 'https://a.example/w?a=1&b=2' --from "/my files"
+  eval "$(declare -f require_root | sed 's/EUID -eq 0/EUID -lt 0/')"
+  fails require_root --forward-url 'https://a.example/w?a=1&b=2' --from "/my files"
   contains "$OUTPUT" "--forward-url https://a.example/w\\?a=1\\&b=2 --from /my\\ files"
   equal "words" "$(shell_words a 'b c' "d'e" "\$f" '')" "a b\\ c d\\'e \\\$f ''"
   eval "set -- $(shell_words a 'b c' "d'e" "\$f" '')"

@@ -45,10 +45,10 @@ test_packaged_rust_is_compared() {
 test_downgrades_are_told() {
   local ran new expected output
   mkdir -p "$OPT" "$SCRATCH/pins"
-  ARCHIVED=(prometheus) VERSIONS=$SCRATCH/pins/versions.conf
+  ARCHIVE_COMPONENTS=(prometheus) VERSIONS=$SCRATCH/pins/versions.conf
   systemctl() { :; }
   while read -r ran new expected; do
-    ln -sfn "$TREES/prometheus-$ran-12345678" "$OPT/prometheus"
+    ln -sfn "$STORE/prometheus-$ran-12345678" "$OPT/prometheus"
     echo "prometheus $new $(architecture) $(printf '0%.0s' {1..64}) https://example.org/x" >"$VERSIONS"
     output=$(problems=0 && check_data 2>&1 && echo "$problems")
     equal "problems from $ran to $new" "${output##*$'\n'}" "$expected"
@@ -72,8 +72,8 @@ test_write_ahead_logs_go_aside() {
     rm -rf "$data"
     mkdir -p "$data"/prometheus.remote_write.{local,forward}/wal "$data/import.file.more/prometheus.remote_write.x/wal/wal"
     touch "$data/prometheus.remote_write.local/wal/00000001"
-    ln -sfn "$TREES/alloy-$ran-12345678" "$OPT/alloy"
-    output=$(set_wal_aside "$TREES/alloy-$new-87654321")
+    ln -sfn "$STORE/alloy-$ran-12345678" "$OPT/alloy"
+    output=$(set_wal_aside "$STORE/alloy-$new-87654321")
     equal "logs aside from $ran to $new" "$(find "$data" -name wal-backup | wc -l)" "$expected"
     equal "logs in use from $ran to $new" "$(find "$data" -name wal-backup -prune -o -name wal -print -prune | wc -l)" "$((3 - expected))"
     equal "lines from $ran to $new" "$(grep -c "alloy $new starts without the write-ahead log of $ran" <<<"$output" || :)" "$expected"
@@ -86,18 +86,18 @@ test_write_ahead_logs_go_aside() {
 END
   # Interrupted before the switch, done again with a log that was begun meanwhile.
   mkdir "$data/prometheus.remote_write.local/wal"
-  set_wal_aside "$TREES/alloy-1.19.2-87654321"
+  set_wal_aside "$STORE/alloy-1.19.2-87654321"
   [[ ! -e $data/prometheus.remote_write.local/wal && ! -e $data/prometheus.remote_write.local/wal-backup/00000001 ]]
   # After an uninstall a note says what has run.
   mkdir "$data/prometheus.remote_write.local/wal"
   rm "$OPT/alloy"
-  echo "$TREES/alloy-1.20.1-12345678" >"$STATE/last-version-alloy"
-  contains "$(set_wal_aside "$TREES/alloy-1.19.2-87654321")" "the write-ahead log of 1.20.1"
+  echo "$STORE/alloy-1.20.1-12345678" >"$STATE/last-version-alloy"
+  contains "$(set_wal_aside "$STORE/alloy-1.19.2-87654321")" "the write-ahead log of 1.20.1"
   # An uninstall, and the first install, leave it.
   mkdir "$data/prometheus.remote_write.local/wal"
   set_wal_aside ''
   rm "$STATE/last-version-alloy"
-  set_wal_aside "$TREES/alloy-1.19.2-87654321"
+  set_wal_aside "$STORE/alloy-1.19.2-87654321"
   [[ -d $data/prometheus.remote_write.local/wal ]]
 }
 
@@ -109,7 +109,7 @@ test_memory_is_judged() {
   total_memory() { echo "$total"; }
   for name in pins disk ports places data; do eval "check_$name() { :; }"; done
   while read -r total role expected; do
-    FORWARD=(["role"]=${role#full})
+    SETTINGS=(["role"]=${role#full})
     output=$(preflight 2>&1) || :
     [[ -d /run/systemd/system ]] || output=${output#*$'\n'*$'\n'}
     case $expected in
@@ -138,7 +138,7 @@ on_disks() {
 
 test_disks_are_asked_where_data_goes() {
   local part=$((NEED_STATE / 3))
-  ARCHIVED=(prometheus alloy grafana)
+  ARCHIVE_COMPONENTS=(prometheus alloy grafana)
   is_missing() { true; }
   rm -rf "${SCRATCH:?}"/{opt,etc,var}
   mkdir -p "$SCRATCH"/{opt,etc,var/{lib,cache,log}}
@@ -149,7 +149,7 @@ test_disks_are_asked_where_data_goes() {
 /var/log 1"
   # On disks of their own, by a mount or a symlink.
   mkdir -p "$OPT" "$CACHE" "$PRIVATE/metrics-stack/prometheus" "$LOGS" "$SCRATCH/big"
-  ln -s "$SCRATCH/big" "$TREES"
+  ln -s "$SCRATCH/big" "$STORE"
   equal "directories of their own" "$(on_disks)" "/etc 5
 /opt/metrics-stack/store $NEED_PROGRAMS
 /var/cache/metrics-stack $NEED_DOWNLOADS
@@ -195,18 +195,18 @@ test_waiting_takes_no_notice_of_the_clock() {
   unit_failed() { echo "it did not wait" && exit 1; }
   for step in 3600 -3600; do
     tries=0
-    local_get() { ((tries++ >= 3)); }
+    curl_local() { ((tries++ >= 3)); }
     sleep() { SECONDS=$((SECONDS + step)); }
     date() { echo $(($(command date +%s) + SECONDS)); }
     STARTED_AT=$(uptime_now)
     wait_until_ready metrics-grafana.service
     tries=0
     is_late() { [[ -e $SCRATCH/late.$step ]] || { touch "$SCRATCH/late.$step" && echo late && return 1; }; }
-    contains "$(row "something late" 5 nothing is_late)" "✓ something late"
+    contains "$(check "something late" 5 nothing is_late)" "✓ something late"
   done
   # Nor does it wait for ever.
   uptime_now() { echo $((STARTED_AT + READY_TIMEOUT)); }
-  local_get() { false; }
+  curl_local() { false; }
   fails wait_until_ready metrics-grafana.service
 }
 
@@ -262,7 +262,7 @@ test_purge_empties_mounts() {
   getsebool() { false; }
   rm -rf "${SCRATCH:?}"/{opt,etc,var}
   mkdir -p "$PRIVATE/metrics-stack/prometheus/wal" "$ETC/grafana" "$OPT" "$LOGS" "$SCRATCH/disk" "$VAR/install" "$SCRATCH/cache" "$(dirname "$CACHE")" "$UNIT_DIR"
-  ln -s "$SCRATCH/disk" "$TREES"
+  ln -s "$SCRATCH/disk" "$STORE"
   ln -s "$SCRATCH/cache" "$CACHE"
   touch "$PRIVATE/metrics-stack/prometheus/wal/1" "$ETC/grafana/grafana.ini" "$LOGS/a.log" "$SCRATCH"/{disk,cache}/file
   on_mount() {
@@ -273,7 +273,7 @@ test_purge_empties_mounts() {
     mkdir "$PRIVATE/metrics-stack/prometheus/lost+found"
     touch "$PRIVATE/metrics-stack/prometheus/lost+found/1"
     purge
-    say_kept
+    print_kept
     remove_traces
     purge >/dev/null
     equal "errors" "$LEFT" ""

@@ -4,21 +4,21 @@
 # settled WORD...: prints what the host forwards to, after these options.
 settled() {
   local key
-  settle
-  for key in role url user tenant query-url; do [[ -z ${FORWARD[$key]-} ]] || echo "$key=${FORWARD[$key]}"; done | paste -sd' '
+  merge_settings
+  for key in role url user tenant query-url; do [[ -z ${SETTINGS[$key]-} ]] || echo "$key=${SETTINGS[$key]}"; done | paste -sd' '
 }
 
 test_query_url_is_stored_and_used() {
-  GIVEN=(["url"]=https://a.example/api/v1/write ["query-url"]=https://b.example/prom/)
+  OPTIONS=(["url"]=https://a.example/api/v1/write ["query-url"]=https://b.example/prom/)
   equal "settings" "$(settled)" "url=https://a.example/api/v1/write query-url=https://b.example/prom/"
-  settle
+  merge_settings
   equal "query URL" "$(query_url)" https://b.example/prom
 }
 
 test_query_url_is_derived() {
   local url query
   while read -r url query; do
-    FORWARD=(["url"]=$url)
+    SETTINGS=(["url"]=$url)
     equal "query URL for $url" "$(query_url)" "$query"
   done <<'END'
 https://a.example/api/v1/write https://a.example

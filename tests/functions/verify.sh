@@ -61,7 +61,7 @@ test_repeated_dashboards_are_named() {
 
 test_plugin_is_registered_by_either_metric() {
   local metric
-  local_get() { printf '%s\n' "$metric"; }
+  curl_local() { printf '%s\n' "$metric"; }
   for metric in 'grafana_plugin_build_info{plugin_id="prometheus",plugin_type="datasource",version="1"} 1' \
     'grafana_plugin_target_info{plugin_id="prometheus",target="in-memory"} 1' \
     'grafana_plugin_target_info{environment="a",plugin_id="prometheus"} 1'; do
@@ -92,7 +92,7 @@ grafana_at() {
 }
 
 test_grafana_is_asked_at_its_public_address() {
-  local_get() { grafana_at "$@"; }
+  curl_local() { grafana_at "$@"; }
   equal "answer" "$(grafana_get api/health)" "answer at /api/health"
   equal "answer" "$(get 3001/api/health)" "answer at /api/health"
   PUBLIC=https://www.example.org
@@ -103,7 +103,7 @@ test_grafana_is_asked_at_its_public_address() {
 
 test_a_redirected_scrape_is_named() {
   local target
-  local_get() { case $1 in 9090/*) echo "{\"scrapePool\":\"grafana\",\"scrapeUrl\":\"$target\"}" ;; *) grafana_at "$@" ;; esac }
+  curl_local() { case $1 in 9090/*) echo "{\"scrapePool\":\"grafana\",\"scrapeUrl\":\"$target\"}" ;; *) grafana_at "$@" ;; esac }
   target=http://127.0.0.1:3001/metrics
   grafana_is_scraped
   PUBLIC=https://www.example.org
@@ -125,7 +125,7 @@ target() {
 test_unread_targets_are_named() {
   rm -rf "$ETC" "$OPT"
   local READ=1 UNIT_PID=$BASHPID file
-  local_get() { cat "$SCRATCH/metrics"; }
+  curl_local() { cat "$SCRATCH/metrics"; }
   systemctl() { echo "$UNIT_PID"; }
   : >"$SCRATCH/metrics"
   target shop.yml 0644
@@ -151,7 +151,7 @@ test_unread_targets_are_named() {
 test_targets_changed_since_alloy_read_them_are_named() {
   rm -rf "$ETC" "$OPT"
   local READ=1
-  local_get() { cat "$SCRATCH/metrics"; }
+  curl_local() { cat "$SCRATCH/metrics"; }
   : >"$SCRATCH/metrics"
   target shop.yml 0644
   touch -d '+1 minute' "$ETC/targets.d/shop.yml"
@@ -162,7 +162,7 @@ test_targets_changed_since_alloy_read_them_are_named() {
 test_a_group_of_the_unit_may_read() {
   rm -rf "$ETC" "$OPT"
   local READ=1 UNIT_PID=$BASHPID
-  local_get() { cat "$SCRATCH/metrics"; }
+  curl_local() { cat "$SCRATCH/metrics"; }
   systemctl() { echo "$UNIT_PID"; }
   : >"$SCRATCH/metrics"
   target shop.yml 0640
@@ -174,7 +174,7 @@ test_a_group_of_the_unit_may_read() {
 test_targets_without_up_are_listed() {
   rm -rf "$ETC" "$OPT"
   local READ=''
-  local_get() { echo '{"metric":{"__name__":"up","instance":"127.0.0.1:9200"}},{"metric":{"instance":"[::1]:9200"}}'; }
+  curl_local() { echo '{"metric":{"__name__":"up","instance":"127.0.0.1:9200"}},{"metric":{"instance":"[::1]:9200"}}'; }
   target shop.yml 0644
   cat >"$ETC/targets.d/shop.yml" <<'END'
 - targets: ["127.0.0.1:9200", '127.0.0.1:9201',http://127.0.0.1:9202/metrics]   # 127.0.0.1:9209

@@ -48,7 +48,7 @@ dry_run_changes_nothing() {
   contains "$(<"$NOTES/dry")" "would stop metrics-prometheus.service, and write /etc/metrics-stack/prometheus/rules/host.yml"
   contains "$(<"$NOTES/dry")" "would stop metrics-grafana.service, and remove /etc/metrics-stack/grafana/dashboards/host.json"
   contains "$(<"$NOTES/dry")" "would stop metrics-extra.service, and write /etc/systemd/system/metrics-extra.service"
-  contains "$(<"$NOTES/dry")" "would stop metrics-grafana.service, and switch /opt/metrics-stack/store/grafana-99.0.0-"
+  contains "$(<"$NOTES/dry")" "would stop metrics-grafana.service, and link /opt/metrics-stack/store/grafana-99.0.0-"
   lacks "$(<"$NOTES/dry")" retention.env:
 }
 

@@ -112,8 +112,8 @@ report_is_complete() {
   keep report vm cat /root/report
   lacks "$(<"$NOTES/report")" very-hidden
   contains "$(<"$NOTES/report")" "Debian GNU/Linux 13"
-  contains "$(<"$NOTES/report")" "alloy keep etc/alloy/outputs.alloy"
-  contains "$(<"$NOTES/report")" "grafana switch /opt/metrics-stack/store/grafana-"
+  contains "$(<"$NOTES/report")" "alloy modified etc/alloy/outputs.alloy"
+  contains "$(<"$NOTES/report")" "grafana link /opt/metrics-stack/store/grafana-"
   contains "$(<"$NOTES/report")" "metrics-grafana.service.d/mine.conf"
   contains "$(<"$NOTES/report")" "✗ unit metrics-alloy-ui.socket: it is inactive"
   contains "$(<"$NOTES/report")" "== journal of metrics-prometheus.service"

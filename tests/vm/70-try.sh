@@ -6,7 +6,7 @@
 # A trial whose verify.sh ends with a ✗ shows the stack all the same.
 shows_the_stack_and_leaves_nothing() {
   local try port folder network
-  { cat "$ROOT/lib/verify.sh" && echo 'verify_proof() { row "a row that fails" 0 "none" false; }'; } >"$NOTES/verify.sh"
+  { cat "$ROOT/lib/verify.sh" && echo 'verify_end_to_end() { check "a row that fails" 0 "none" false; }'; } >"$NOTES/verify.sh"
   # Without --default-signal, a job of a script ignores Ctrl-C.
   # shellcheck disable=SC2016  # for the shell in there
   env --default-signal unshare --net --mount sh -c 'ip link set lo up && mount --bind "$1" "$2" && shift 2 && exec "$@"' sh \

@@ -1,7 +1,7 @@
 # What is taken away when nothing is active any more, and by a purge.
 
 # What no run that was cut off, or that is over, has any use of.
-remove_leftovers() { rm -rf "$RUN"/{release,stage,credentials} "$RELEASES"/.{new,old} "$TREES"/.{new,old,service}; }
+remove_leftovers() { rm -rf "$RUN"/{release,stage,credentials} "$RELEASES"/.{new,old} "$STORE"/.{new,old,service}; }
 
 # empty DIRECTORY: deletes it and its content. A mount point or a symlink to a directory stays.
 empty() {
@@ -18,7 +18,7 @@ remove_traces() {
     empty "$RELEASES"
     empty "$VAR"
   fi
-  rmdir "$TREES" "$RELEASES" "$OPT" "$PRIVATE/metrics-stack" 2>/dev/null || :
+  rmdir "$STORE" "$RELEASES" "$OPT" "$PRIVATE/metrics-stack" 2>/dev/null || :
 }
 
 # Writes nothing, as the disk may be full.
@@ -32,10 +32,10 @@ purge() {
   rm -f "$UNIT_DIR/.metrics-stack.part"
   systemctl daemon-reload
   systemctl reset-failed 'metrics-*' 2>/dev/null || :
-  proxy_may off
+  selinux_allow_proxy off
   PURGED_PACKAGES=$(packages)
   # Each can be on a disk of its own, by a mount or a symlink.
-  for folder in "$PRIVATE"/metrics-stack/* "$TREES" "$RELEASES" "${folders[@]}"; do
+  for folder in "$PRIVATE"/metrics-stack/* "$STORE" "$RELEASES" "${folders[@]}"; do
     empty "$folder"
     rm -rf "$folder" 2>/dev/null || :
   done
@@ -53,10 +53,10 @@ name_left() {
   ((${#rest[@]} == 0)) || LEFT="${#rest[@]} files could not be deleted, the first is ${rest[0]}"
 }
 
-edited_units() { local unit && for unit in "${UNITS[@]}"; do ! is_there "$UNIT_DIR/$unit" || echo "$UNIT_DIR/$unit"; done; }
+edited_units() { local unit && for unit in "${UNITS[@]}"; do ! exists "$UNIT_DIR/$unit" || echo "$UNIT_DIR/$unit"; done; }
 packages() { [[ ! -e $STATE/packages ]] || sort -u "$STATE/packages" | paste -sd' '; }
 
-say_kept() {
+print_kept() {
   local needed=${PURGED_PACKAGES-$(packages)}
   ! has_files "$ETC" || say "kept: configuration in $ETC, as a person edited or made it"
   [[ -z $(edited_units) ]] || say "kept: units that a person has edited: $(edited_units | paste -sd' ')"

@@ -1,14 +1,14 @@
 # What a person sees while a long step is at work, and at the end.
 
-# at_work TEXT, done_working: between the two a terminal shows that it is at work and for how long; elsewhere it is one line.
+# start_progress TEXT, stop_progress: between the two a terminal shows that it is at work and for how long; elsewhere it is one line.
 TICKER=''
-at_work() {
+start_progress() {
   if [[ ! -t 8 ]]; then say "    $1" && return; fi
   # Without descriptor 9, which is the lock, and ending with this script, however that ends.
   (seconds=0 && while kill -0 "$$" 2>/dev/null && printf '\r    %s, %s s' "$1" "$seconds"; do sleep 1 && seconds=$((seconds + 1)); done) >&8 9<&- &
   TICKER=$!
 }
-done_working() {
+stop_progress() {
   [[ -n $TICKER ]] || return 0
   kill "$TICKER" 2>/dev/null || :
   wait "$TICKER" 2>/dev/null || :
@@ -16,15 +16,15 @@ done_working() {
   echo >&8 || :
 }
 
-# say_end CHANGED: the last lines of an install that is verified.
-say_end() {
+# print_summary CHANGED: the last lines of an install that is verified.
+print_summary() {
   if [[ -z $1 ]]; then
-    say "metrics-stack $VERSION runs, and nothing had to be changed.$(! in_role grafana || echo " Grafana: http://127.0.0.1:3001")"
+    say "metrics-stack $VERSION runs, and nothing had to be changed.$(! role_has grafana || echo " Grafana: http://127.0.0.1:3001")"
     return
   fi
-  if ! in_role grafana; then
+  if ! role_has grafana; then
     say "
-metrics-stack $VERSION runs on this host as an agent and sends all samples to ${FORWARD["url"]}, as those of $(uname -n).
+metrics-stack $VERSION runs on this host as an agent and sends all samples to ${SETTINGS["url"]}, as those of $(uname -n).
 Your own application:  a file in $ETC/targets.d, as example.yml.disabled there shows
 When in doubt:         $SCRIPTS/verify.sh
 Out again:             sudo $SCRIPTS/uninstall.sh, with --purge data and all"

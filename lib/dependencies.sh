@@ -1,6 +1,6 @@
 # The programs that the install itself needs, from the distribution's packages where they are missing.
 
-tools() {
+dependencies() {
   local packages=() package
   has curl || packages+=(curl)
   # Both the archives and the crates that the service is built from come over HTTPS.
