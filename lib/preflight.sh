@@ -26,7 +26,7 @@ check_system() {
     fail_check "systemd is not the init of this WSL" "put the lines [boot] and systemd=true into /etc/wsl.conf, then run: wsl.exe --shutdown"
   elif [[ ! -d /run/systemd/system ]]; then
     fail_check "systemd is not the init of this host or container (PID 1 is $(cat /proc/1/comm))" \
-      "install on a machine booted by systemd; to have a look without one, run tests/vm/try.sh on a Debian host"
+      "install on a machine booted by systemd; to have a look without one, run tests/e2e/try.sh on a Debian host"
   elif systemd=$(systemctl --version | awk 'NR == 1 { print int($2) }') && ((systemd < NEED_SYSTEMD)); then
     fail_check "systemd is $systemd, $NEED_SYSTEMD is needed" "use a newer release of the distribution, e.g. Debian 12 or Ubuntu 22.04"
   fi

@@ -6,7 +6,7 @@
 #   ./tests/run.sh --all     cuts the installer off at a hundred instants in place of a few, and the power, which takes some 20 minutes more
 #
 # ARCHIVES=DIR ./tests/run.sh runs the container tests on the archives of a folder (and its versions.conf) instead of
-# stand-ins. Exit status: 0 when all passed, 1 when not, 2 for a wrong call.
+# fakes. Exit status: 0 when all passed, 1 when not, 2 for a wrong call.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -34,7 +34,7 @@ main() {
   part "functions" tests/functions/run.sh
   part "units" tests/units.sh
   part "configuration" configuration
-  [[ -n $quick ]] || part "containers" tests/vm/run.sh "${all[@]}"
+  [[ -n $quick ]] || part "containers" tests/e2e/run.sh "${all[@]}"
 
   printf '%s passed, %s failed' "$PASSED" "$FAILED"
   if ((SKIPPED > 0)); then printf ', %s skipped' "$SKIPPED"; fi
@@ -69,14 +69,14 @@ counts() {
 
 configuration() {
   local promtool
-  promtool=${PROMTOOL-$(tests/vm/run.sh --promtool)}
+  promtool=${PROMTOOL-$(tests/e2e/run.sh --promtool)}
   PROMTOOL=$promtool tests/config/check.sh
 }
 
-# both CARGO COMMAND...: on the service and on the tests' stand-ins.
+# both CARGO COMMAND...: on the service and on the tests' fakes.
 both() {
   local crate
-  for crate in . tests/vm/stand-ins; do (cd "$crate" && "$@"); done
+  for crate in . tests/e2e/fakes; do (cd "$crate" && "$@"); done
 }
 
 scripts() {

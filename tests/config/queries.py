@@ -25,7 +25,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # Nothing to show on a healthy host, and rightly so: marks by their name, what rules look at by its metric or selector.
-# The fault tests of tests/vm/04-dashboards.sh make each of them show something.
+# The fault tests of tests/e2e/04-dashboards.sh make each of them show something.
 RIGHTLY_EMPTY = {
     "Restarts": "the mark of a restart",
     "Alerts": "the mark of a firing alert",

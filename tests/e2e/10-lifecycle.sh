@@ -1,0 +1,207 @@
+#!/usr/bin/env bash
+# A minimal Debian 13, and what a person does with the stack from the first day to the last.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib/scenario.sh"
+. "$E2E_DIR/lib/stack.sh"
+
+# The seed's way to verify the pipeline: the service, Alloy's UI, Prometheus, Grafana.
+can_be_checked_by_hand() {
+  contains "$(get 8000/health)" '{"status":"ok"}'
+  contains "$(get 8000/metrics)" 'http_requests_total{'
+  contains "$(get 3000/)" Alloy
+  lacks "$(get 3000/api/v0/web/components | grep -o '"state":"[^"]*"' | grep -v healthy || :)" state
+  eventually 30 all_jobs_are_up
+  contains "$(get 3001/login)" Grafana
+  contains "$(grafana admin:admin api/ds/query --json '{"from":"now-5m","to":"now","queries":[{"refId":"A","datasource":{"uid":"prometheus"},"expr":"up","instant":true}]}')" \
+    '"job":"metrics_service"'
+}
+
+all_jobs_are_up() {
+  local jobs
+  jobs=$(get 9090/api/v1/query --get --data-urlencode 'query=up == 1' | grep -o '"job":"[^"]*"' | cut -d'"' -f4 | sort -u | paste -sd' ')
+  [[ $jobs == "alloy grafana metrics_service node prometheus" ]]
+}
+
+grafana() { get "3001/$2" --user "$1" "${@:3}"; }
+
+requests_become_samples() {
+  local i before
+  before=$(counted)
+  for i in {1..10}; do get 8000/simulate-load >/dev/null; done
+  equal "the service's own count" "$(counted)" $((before + 10))
+  eventually 60 query_is 'sum(http_requests_total{job="metrics_service",endpoint="/simulate-load"})' $((before + 10))
+}
+counted() { get 8000/metrics | awk '/^http_requests_total\{.*"\/simulate-load"/ { sum += $NF } END { print sum }'; }
+
+anyone_may_verify() {
+  # From here on the run in question is a person's who is not root.
+  contains "$(in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh")" ", 0 ✗"
+}
+
+takes_in_another_application() {
+  in_container systemd-run --quiet --unit=application "$SERVICE" --listen 127.0.0.1:8100
+  # Beside a file that Alloy can't read, as it holds no list.
+  in_container sh -c 'echo "targets: [127.0.0.1:1]" >/etc/metrics-stack/targets.d/wrong.yaml'
+  in_container sh -c 'echo "[{\"targets\": [\"127.0.0.1:8100\"], \"labels\": {\"job\": \"application\", \"app.kubernetes.io/name\": \"shop\"}}]" >/etc/metrics-stack/targets.d/application.json'
+  eventually 60 query_is 'up{job="application"}' 1
+  equal "instance" "$(query 'count(up{job="application",instance="127.0.0.1:8100","app.kubernetes.io/name"="shop"})')" 1
+  get 12345/metrics | grep '^prometheus_sd_file_read_errors_total{.*component_id="discovery.file.applications".*} [1-9]'
+  contains "$(get 12345/-/healthy)" "components are healthy"
+  in_container rm /etc/metrics-stack/targets.d/application.json /etc/metrics-stack/targets.d/wrong.yaml
+  eventually 60 query_is 'count(up{job="application"}) or vector(0)' 0
+  in_container systemctl stop application
+}
+
+target_acts_on_all() {
+  local port
+  in_container systemctl stop metrics-stack.target
+  # systemctl waits for the target alone.
+  eventually 30 is_all_off
+  for port in "${PORTS[@]}"; do lacks "$(listening)" "127.0.0.1:$port"; done
+  in_container systemctl start metrics-stack.target
+  eventually 60 verify --quick
+}
+
+target_restarts_all() {
+  local before i
+  before=$(invocations)
+  # systemd starts several units at once, which the ports have to bear each time.
+  for i in {1..10}; do
+    in_container systemctl restart metrics-stack.target
+    equal "sockets after restart $i" "$(in_container systemctl is-active metrics-service.socket metrics-alloy-ui.socket | sort -u)" active
+    contains "$(get 8000/health)" '{"status":"ok"}'
+  done
+  eventually 60 verify --quick
+  equal "units that were not restarted" "$(comm -12 <(echo "$before") <(invocations))" ""
+}
+
+is_all_off() { [[ -z $(in_container systemctl list-units --no-legend --state=active,activating,deactivating 'metrics-*') ]]; }
+
+keeps_what_a_person_changed() {
+  local before drop_in=/etc/systemd/system/metrics-grafana.service.d/person.conf
+  in_container mkdir -p "${drop_in%/*}"
+  in_container sh -c "printf '[Service]\nNice=5\n' >$drop_in"
+  in_container sed -i 's/15d$/6d/; s/=4GB/=/' /etc/metrics-stack/prometheus/retention.env
+  in_container systemctl daemon-reload
+  in_container systemctl restart metrics-prometheus metrics-grafana
+  eventually 30 verify --quick
+  before=$(invocations)
+  install
+  equal "invocations" "$(invocations)" "$before"
+  contains "$(in_container cat "$drop_in")" Nice=5
+  contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.time":"6d"'
+  contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.size":"0B"'
+}
+
+names_news_beside_an_edit() {
+  local edited=/etc/metrics-stack/prometheus/retention.env difference
+  in_container sh -c "echo '# news' >>$CHECKOUT/etc/prometheus/retention.env"
+  keep install install
+  contains "$(in_container cat "$edited")" 6d
+  difference=$(sed -n "s,.*kept as it is: $edited.*: \(diff .*\),\1,p" "$SCRATCH/install")
+  contains "$(in_container sh -c "$difference" || :)" '> # news'
+}
+
+deleted_file_stays_away() {
+  local deleted=/etc/metrics-stack/targets.d/example.yml.disabled before
+  before=$(invocations)
+  in_container rm "$deleted"
+  keep install install
+  in_container test ! -e "$deleted"
+  equal "invocations" "$(invocations)" "$before"
+  in_container sh -c "$(sed -n "s,.*stays deleted: $deleted.*: \(cp .*\),\1,p" "$SCRATCH/install")"
+  in_container test -e "$deleted"
+  lacks "$(install)" "stays deleted"
+}
+
+# Grafana below a subpath, which leads all but that path out of this host.
+serve_grafana_below_a_path() {
+  in_container sed -i 's,^http_port.*,&\nroot_url = https://www.example.org/grafana/\nserve_from_sub_path = true,' /etc/metrics-stack/grafana/grafana.ini
+  in_container sed -i 's,job_name: grafana,&\n    metrics_path: /grafana/metrics,' /etc/metrics-stack/prometheus/prometheus.yml
+  in_container systemctl reload metrics-prometheus
+}
+
+# Their own dashboards and targets, some of which are no good.
+add_files() {
+  local folder
+  for folder in dashboards dashboards.d; do
+    in_container sh -c "echo '{\"uid\": \"\", \"title\": \"Mine\", \"panels\": []}' >/etc/metrics-stack/grafana/$folder/mine.json"
+    in_container sh -c "echo 'not JSON' >/etc/metrics-stack/grafana/$folder/none.json"
+  done
+  in_container sh -c "cd /etc/metrics-stack/targets.d && printf 'targets: [127.0.0.1:8000]\n' | tee map.yml shop.jsonc private.yml && echo '[]' >shop.yml"
+  in_container chmod 0600 /etc/metrics-stack/targets.d/private.yml
+}
+
+grafana_password_is_a_persons() {
+  grafana admin:admin api/user/password --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
+  serve_grafana_below_a_path
+  add_files
+  in_container systemctl restart metrics-grafana
+  keep verify verify || :
+  contains "$(<"$SCRATCH/verify")" ", 1 ✗"
+  contains "$(<"$SCRATCH/verify")" "✗ Alloy reads each file in /etc/metrics-stack/targets.d: map.yml: Alloy finds no list"
+  contains "$(<"$SCRATCH/verify")" "private.yml: Alloy may not read it"
+  contains "$(<"$SCRATCH/verify")" "shop.jsonc: the name ends in none of"
+  lacks "$(<"$SCRATCH/verify")" "shop.yml:"
+  contains "$(<"$SCRATCH/verify")" "- Grafana's data source and dashboards"
+  contains "$(<"$SCRATCH/verify")" "password has been changed"
+  in_container rm /etc/metrics-stack/targets.d/{map.yml,private.yml,shop.jsonc}
+  # As an editor of Windows saves it.
+  in_container sh -c 'umask 077 && printf "\357\273\277admin:a long one\r\n" >/root/login'
+  keep verify verify --grafana-login /root/login
+  contains "$(<"$SCRATCH/verify")" "✓ Grafana answers a query"
+  contains "$(<"$SCRATCH/verify")" "✓ Alloy reads each file"
+  # Nobody is locked out by all this.
+  grafana "admin:a long one" grafana/api/datasources >/dev/null
+}
+
+lives_beside_debians_prometheus() {
+  local before
+  before=$(invocations)
+  # Debian's own can't start, as the port is taken; that is its affair.
+  in_container sh -c 'DEBIAN_FRONTEND=noninteractive dpkg --install /usr/src/debs/*.deb'
+  equal "Debian's unit" "$(in_container systemctl show --property LoadState --value prometheus.service)" loaded
+  verify --quick
+  in_container dpkg --purge prometheus
+  verify --quick
+  equal "invocations" "$(invocations)" "$before"
+}
+
+uninstall_keeps_data() {
+  local port
+  samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p >"$SCRATCH/first-sample"
+  keep uninstall uninstall
+  contains "$(<"$SCRATCH/uninstall")" "kept: data in /var/lib/metrics-stack"
+  contains "$(<"$SCRATCH/uninstall")" "kept: configuration in /etc/metrics-stack"
+  for port in "${PORTS[@]}"; do lacks "$(listening)" "127.0.0.1:$port"; done
+  equal "programs and unit files" "$(in_container find /opt/metrics-stack/store /etc/systemd/system -name '*metrics-*' ! -name '*.d' 2>/dev/null || :)" ""
+  contains "$(in_container cat /etc/metrics-stack/prometheus/retention.env)" 6d
+}
+
+comes_back_with_its_data() {
+  contains "$(uninstall)" "not installed"
+  keep install install
+  contains "$(<"$SCRATCH/install")" ", 0 ✗"
+  equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)" "$(<"$SCRATCH/first-sample")"
+  contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.time":"6d"'
+}
+
+boot trixie
+test "a minimal Debian 13 gets a verified stack" installs_verified
+test "every port of the table, and nothing beyond the loopback" listens_as_designed
+test "every unit of the table, now and at the next boot" units_are_up
+test "exposure of the units" is_hardened
+test "a second install changes nothing" second_install_changes_nothing
+test "service, Alloy's UI, Prometheus and Grafana answer by hand" can_be_checked_by_hand
+test "ten requests become samples" requests_become_samples
+test "anyone may verify, without root" anyone_may_verify
+test "an application is taken in by a file, and let go" takes_in_another_application
+test "the target stops and starts all" target_acts_on_all
+test "the target restarts all, ten times" target_restarts_all
+test "a person's drop-in and edited configuration stay" keeps_what_a_person_changed
+test "what is shipped anew beside an edited file is named" names_news_beside_an_edit
+test "a shipped file that a person deletes stays away until they put it back" deleted_file_stays_away
+test "a Grafana below a subpath, with a password changed by hand, and files of theirs" grafana_password_is_a_persons
+test "Debian's own Prometheus comes and goes beside it" lives_beside_debians_prometheus
+test "uninstall keeps data and edited configuration" uninstall_keeps_data
+test "a later install goes on with them" comes_back_with_its_data

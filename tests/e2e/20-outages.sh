@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Restarts, an outage and a reboot: nothing is lost.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib/scenario.sh"
+. "$E2E_DIR/lib/stack.sh"
+
+outage_loses_no_sample() {
+  local start end
+  start=$(in_container date +%s)
+  in_container systemctl stop metrics-prometheus
+  sleep 75
+  in_container systemctl start metrics-prometheus
+  end=$(in_container date +%s)
+  eventually 90 no_gap_beyond 25 "$start" "$end"
+  measured "longest gap $(longest_gap "$start" "$end") s"
+}
+
+survives_a_reboot() {
+  local first
+  first=$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)
+  reboot
+  eventually 60 verify --quick
+  units_are_up
+  listens_as_designed
+  keep verify verify
+  contains "$(tail -n 1 "$SCRATCH/verify")" ", 0 ✗"
+  equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)" "$first"
+}
+
+boot trixie
+test "install" installs_verified
+test "20 restarts of the service under load fail no request" restarts_lose_no_request
+test "75 s without Prometheus lose no sample" outage_loses_no_sample
+test "after a reboot all is back, and the data is there" survives_a_reboot

@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Hosts on which an install can't succeed: it says why and what to do, and leaves them as they were.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib/scenario.sh"
+. "$E2E_DIR/lib/stack.sh"
+
+as_anyone() { refuses 1 "this needs root" in_container setpriv --reuid=65534 --regid=65534 --clear-groups "${INSTALL[@]}"; }
+
+without_systemd() {
+  local status=0
+  keep refusal run_without_systemd trixie "${INSTALL[@]}" || status=$?
+  equal "exit status" "$status" 1
+  contains "$(<"$SCRATCH/refusal")" "systemd is not the init of this host"
+  contains "$(<"$SCRATCH/refusal")" tests/e2e/try.sh
+}
+
+# What only others can boot here, told by those whom the script asks.
+system_is_another() {
+  # shellcheck disable=SC2016  # for the shell in there
+  in_container sh -c 'printf "#!/bin/sh\n[ \"\$1\" != LONG_BIT ] || echo 32\n" >/usr/local/bin/getconf && chmod 755 /usr/local/bin/getconf'
+  refuses 1 "with programs of 32 bits" in_container "${INSTALL[@]}"
+  contains "$(<"$SCRATCH/refusal")" "error: glibc is not there, Alloy needs 2.28"
+  contains "$(<"$SCRATCH/refusal")" "Alpine has musl instead"
+  in_container rm /usr/local/bin/getconf
+  in_container sh -c 'echo 5.15.0-microsoft-standard-WSL2 >/run/osrelease'
+  # shellcheck disable=SC2016  # for the shell in there
+  refuses 1 "systemd is not the init of this WSL" in_container unshare --mount sh -c 'mount --bind /run/osrelease /proc/sys/kernel/osrelease &&
+    mount -t tmpfs none /run/systemd && exec "$@"' sh "${INSTALL[@]}"
+  contains "$(<"$SCRATCH/refusal")" "/etc/wsl.conf"
+}
+
+port_taken_by_a_program() {
+  in_container systemd-run --quiet --unit=other "$HELPERS/web" 127.0.0.1:9090 /usr/src
+  eventually 10 in_container curl --silent --output /dev/null http://127.0.0.1:9090/
+  refuses 1 "port 9090 is taken by web (process " in_container "${INSTALL[@]}"
+  in_container systemctl stop other
+}
+
+# As Cockpit's socket, which systemd holds.
+port_taken_by_a_socket_unit() {
+  in_container systemd-run --quiet --unit=cockpit --socket-property=ListenStream=9090 true
+  refuses 1 "port 9090 is taken by the systemd unit cockpit.socket" in_container "${INSTALL[@]}"
+  contains "$(<"$SCRATCH/refusal")" "remedy: free it: systemctl disable --now cockpit.socket"
+  in_container systemctl stop cockpit.socket
+}
+
+disk_is_small() {
+  in_container mount -t tmpfs -o size=50m none /opt
+  refuses 1 "MB of free disk" in_container "${INSTALL[@]}"
+  in_container umount /opt
+}
+
+memory_is_small() {
+  in_container sh -c 'sed "s/^MemTotal:.*/MemTotal: 400000 kB/" /proc/meminfo >/run/meminfo'
+  # shellcheck disable=SC2016  # for the shell in there
+  refuses 1 "MB of memory" in_container unshare --mount sh -c 'mount --bind /run/meminfo /proc/meminfo && exec "$@"' sh "${INSTALL[@]}"
+  contains "$(<"$SCRATCH/refusal")" "error: the host has 390 MB of memory, 400 MB are needed"
+}
+
+unit_is_somebody_elses() {
+  in_container sh -c 'echo "# mine" >/etc/systemd/system/metrics-grafana.service'
+  refuses 1 "metrics-grafana.service is there and is not ours" in_container "${INSTALL[@]}"
+  in_container rm /etc/systemd/system/metrics-grafana.service
+}
+
+archive_is_missing() {
+  in_container mkdir -p /root/empty
+  refuses 1 "/root/empty has no archive of prometheus" in_container "$CHECKOUT/install.sh" --from /root/empty --service-binary "$SERVICE"
+  # All problems are said at once.
+  contains "$(<"$SCRATCH/refusal")" "/root/empty has no archive of alloy"
+  contains "$(<"$SCRATCH/refusal")" "/root/empty has no archive of grafana"
+}
+
+archive_is_another() {
+  in_container sh -c "sed -E '/^prometheus/s/[0-9a-f]{64}/$(printf '0%.0s' {1..64})/' $ARCHIVE_DIR/versions.conf >/root/versions.conf"
+  refuses 1 "is not the pinned prometheus" \
+    in_container "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions /root/versions.conf --service-binary "$SERVICE"
+}
+
+network_is_missing() {
+  refuses 1 "could not be had from any of its URLs" in_container "$CHECKOUT/install.sh" --service-binary "$SERVICE"
+  contains "$(<"$SCRATCH/refusal")" "--download DIR elsewhere and --from DIR here"
+  contains "$(<"$SCRATCH/refusal")" "nothing has been changed"
+}
+
+configuration_is_wrong() {
+  in_container sh -c "echo 'prometheus.scrape {' >$CHECKOUT/etc/alloy/wrong.alloy"
+  # Whatever comes of it, the next test gets the right configuration.
+  trap 'in_container rm "$CHECKOUT/etc/alloy/wrong.alloy"' EXIT
+  refuses 1 "Alloy refuses its configuration" in_container "${INSTALL[@]}"
+  contains "$(<"$SCRATCH/refusal")" wrong.alloy:
+}
+
+# It says what version it is, and then can't start.
+service_does_not_start() {
+  # shellcheck disable=SC2016  # for the shell in there
+  in_container sh -c 'printf "#!/bin/sh\n[ \"\$1\" != --version ] || { echo metrics-service 0.1.0; exit; }\necho no luck today >&2\nexit 3\n" >/root/broken
+    chmod 0755 /root/broken'
+  local status=0
+  traces | sed '\,^/var/log/metrics-stack,d' >"$SCRATCH/before"
+  keep refusal in_container "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary /root/broken || status=$?
+  equal "exit status" "$status" 1
+  contains "$(<"$SCRATCH/refusal")" "no luck today"
+  contains "$(<"$SCRATCH/refusal")" "error: metrics-service"
+  contains "$(<"$SCRATCH/refusal")" "everything is back as it was"
+  contains "$(<"$SCRATCH/refusal")" "kept: data in /var/lib/metrics-stack"
+  equal "units, programs and configuration that are left" "$(in_container find /etc/systemd/system /etc/metrics-stack /opt/metrics-stack/store -name '*metrics*' 2>/dev/null || :)" ""
+  purge_leaves_no_trace "$SCRATCH/before"
+}
+
+boot trixie
+test "an unknown option" refuses 2 "unknown option --nonsense" in_container "$CHECKOUT/install.sh" --nonsense
+test "not root" as_anyone
+test "no systemd" without_systemd
+test "32 bits, another C library, WSL without systemd" system_is_another
+test "a port that a program has taken" port_taken_by_a_program
+test "a port that a socket unit has taken" port_taken_by_a_socket_unit
+test "too little disk" disk_is_small
+test "too little memory" memory_is_small
+test "a unit of our name that is not ours" unit_is_somebody_elses
+test "missing archives" archive_is_missing
+test "an archive with another checksum" archive_is_another
+test "no network" network_is_missing
+test "a configuration that Alloy refuses" configuration_is_wrong
+test "a service that does not start: its journal, and all is back" service_does_not_start
+test "a purge where nothing is" refuses 0 "==> purge" in_container "$CHECKOUT/uninstall.sh" --purge

@@ -1,0 +1,96 @@
+# What must hold of an installed stack, whatever Debian it is on.
+# shellcheck shell=bash
+
+readonly SERVICES=(metrics-service metrics-alloy metrics-alloy-ui metrics-prometheus metrics-grafana)
+readonly UNITS=(metrics-stack.target metrics-service.socket metrics-alloy-ui.socket "${SERVICES[@]/%/.service}")
+
+installs_verified() {
+  local start=$SECONDS
+  keep install install
+  at_most "the whole install in seconds" $((SECONDS - start)) 60
+  measured "up and verified in $((SECONDS - start)) s"
+  says_how_to_go_on
+  contains "$(<"$SCRATCH/install")" "✓ 10 requests to /simulate-load arrive as samples"
+  contains "$(<"$SCRATCH/install")" "✓ Grafana answers a query"
+}
+
+# The end of an install that has changed something: proven, and what a person needs next, on a small screen.
+says_how_to_go_on() {
+  local end
+  contains "$(<"$SCRATCH/install")" ", 0 ✗"
+  end=$(sed '1,/, 0 ✗$/d' "$SCRATCH/install")
+  at_most "lines at the end" "$(wc -l <<<"$end")" 12
+  contains "$end" http://127.0.0.1:3001
+  contains "$end" "login admin / admin"
+  contains "$end" "ssh -L "
+  contains "$end" simulate-load
+  contains "$end" /etc/metrics-stack/targets.d
+  contains "$end" uninstall.sh
+}
+
+listens_as_designed() {
+  local port
+  for port in "${PORTS[@]}"; do contains "$(listening)" "127.0.0.1:$port"; done
+  equal "addresses beyond the loopback" "$(listening | grep -v -E '^(127\.|\[::1\])' || :)" ""
+}
+
+units_are_up() {
+  local unit
+  for unit in "${UNITS[@]}"; do
+    equal "$unit" "$(in_container systemctl is-active "$unit" || :) $(in_container systemctl is-enabled "$unit" || :)" "active enabled"
+  done
+}
+
+is_hardened() {
+  local service bar exposure
+  for service in "${SERVICES[@]}"; do
+    bar=1.6
+    [[ $service != metrics-alloy ]] || bar=2.0
+    exposure=$(in_container systemd-analyze security --no-pager "$service.service" | sed -n 's/.*exposure level for .*: \([0-9.]*\) .*/\1/p')
+    at_most "exposure of $service" "${exposure:-unknown}" "$bar"
+    measured "${service#metrics-} $exposure"
+  done
+}
+
+second_install_changes_nothing() {
+  local before files start=$SECONDS
+  before=$(invocations) files=$(installed_files)
+  keep install install
+  at_most "the second install in seconds" $((SECONDS - start)) 5
+  equal "invocations" "$(invocations)" "$before"
+  equal "files" "$(installed_files)" "$files"
+  equal "lines at the end" "$(sed '1,/, 0 ✗$/d' "$SCRATCH/install" | wc -l)" 1
+  contains "$(tail -n 1 "$SCRATCH/install")" "nothing had to be changed"
+}
+installed_files() { in_container find /opt/metrics-stack /etc/metrics-stack /etc/systemd/system -printf '%p %i %T@ %s\n' | sort; }
+
+# Restarts of the service while eight clients ask it for something, each time on a new connection.
+restarts_lose_no_request() {
+  local load i
+  in_container rm -f /tmp/stop
+  in_container "$HELPERS/load" 127.0.0.1:8000 / /tmp/stop >"$SCRATCH/load" 2>&1 &
+  load=$!
+  for ((i = 0; i < 20; i++)); do in_container systemctl restart metrics-service.service && sleep 0.2; done
+  in_container touch /tmp/stop
+  wait "$load"
+  cat "$SCRATCH/load"
+  contains "$(<"$SCRATCH/load")" " answered, 0 failed"
+  at_most "requests that a load must at least have made" 500 "$(cut -d' ' -f1 "$SCRATCH/load")"
+  measured "$(<"$SCRATCH/load")"
+}
+
+# longest_gap START END: between neighbouring samples from before START to after END, or 0 as long as they are not all there.
+longest_gap() { samples_of 'up{job="metrics_service"}[10m]' | gap_in "$@"; }
+# no_gap_beyond SECONDS START END. Samples come each 15 s; where one is missing there are 30.
+no_gap_beyond() { local gap && gap=$(longest_gap "$2" "$3") && ((gap > 0 && gap < $1)); }
+gap_in() {
+  awk -v start="$1" -v end="$2" '
+    last && $1 > start && $1 - last > longest { longest = $1 - last }
+    { if (!last) first = $1; last = $1 }
+    END { print (first <= start && last >= end) ? longest : 0 }'
+}
+
+purge_leaves_no_trace() {
+  keep purge uninstall --purge
+  same_traces "$1"
+}
