@@ -1,4 +1,5 @@
 # What the check of the configuration makes of units, drop-ins and files that were edited. The programs are stubs that note their options.
+# shellcheck disable=SC2034  # lib/ reads what is set here
 # shellcheck shell=bash
 
 chmod 0755 "$SCRATCH"
