@@ -59,7 +59,7 @@ CENTRAL = dashboard(
     annotations=[
         annotation(
             "Alerts",
-            'ALERTS{alertstate="firing", alertname=~"Host(NameTwice|Silent)"}',
+            'ALERTS{alertstate="firing", alertname=~"Host(DuplicateInstance|NotReporting)"}',
             "{{alertname}} {{instance}}",
             RED,
         ),
@@ -92,7 +92,7 @@ CENTRAL = dashboard(
             "Firing alerts",
             "What is wrong on any of them? Each alert's description says what to do.",
             # Others may use the far end as well, with alerts of their own.
-            which=', alertname=~"(Alloy|Host|PrometheusUnreachable|RemoteWrite|ScrapeFails|Service).*"',
+            which=', alertname=~"(Alloy|Host|PrometheusUnreachable|RemoteWrite|TargetDown|Service).*"',
         ),
         table(
             "Hosts, one by one",

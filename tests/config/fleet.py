@@ -43,12 +43,12 @@ SERIES = {
     'http_request_duration_seconds_bucket{job="metrics_service", instance="ill", endpoint="/", le="1"}': "0x40",
     'http_request_duration_seconds_bucket{job="metrics_service", instance="ill", endpoint="/", le="2"}': "0+120x40",
     'http_request_duration_seconds_bucket{job="metrics_service", instance="ill", endpoint="/", le="+Inf"}': "0+120x40",
-    'ALERTS{alertname="HostDiskFull", instance="ill", alertstate="firing"}': "1x40",
+    'ALERTS{alertname="HostFilesystemAlmostOutOfSpace", instance="ill", alertstate="firing"}': "1x40",
     'ALERTS{alertname="HostMemoryLow", instance="ill", alertstate="pending"}': "1x40",
     # Of its applications.
-    'ALERTS{alertname="ScrapeFails", job="shop", instance="ill:9201", alertstate="firing"}': "1x40",
-    'ALERTS{alertname="ScrapeFails", job="shop", instance="ill:9202", alertstate="firing"}': "1x40",
-    'ALERTS{alertname="HostSilent", instance="silent", alertstate="firing"}': "_x25 1x15",
+    'ALERTS{alertname="TargetDown", job="shop", instance="ill:9201", alertstate="firing"}': "1x40",
+    'ALERTS{alertname="TargetDown", job="shop", instance="ill:9202", alertstate="firing"}': "1x40",
+    'ALERTS{alertname="HostNotReporting", instance="silent", alertstate="firing"}': "_x25 1x15",
     # Of others who use the same far end.
     'ALERTS{alertname="Theirs", instance="other", alertstate="firing"}': "1x40",
 }
@@ -71,7 +71,7 @@ TABLE = {
 # Which hosts can be chosen on the pages about one of them. No sample of a `node` comes from the others here.
 CHOICE = {"service": ["well", "ill", "down", "silent"], "pipeline": ["well", "ill", "down", "silent"], "host": ["silent"]}
 # The tiles that say something of a silent host.
-SAID_OF_SILENT = {"Firing alerts": '{alertname="HostSilent"}', "Firing alerts of the host": '{alertname="HostSilent"}'}
+SAID_OF_SILENT = {"Firing alerts": '{alertname="HostNotReporting"}', "Firing alerts of the host": '{alertname="HostNotReporting"}'}
 
 
 def main():
