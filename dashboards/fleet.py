@@ -5,7 +5,7 @@ from grafana import annotation, dashboard, firing_alerts, graph, row, stat, tabl
 from host import FILLS_UP
 
 UP = 'up{job="metrics_service"}'
-CALLS = 'job="metrics_service", endpoint!="/metrics"'
+REQUESTS = 'job="metrics_service", endpoint!="/metrics"'
 DISKS = f'job="node", {FILLS_UP}'
 
 # A host that has fallen silent is told from one that never was by having been there within the last day.
@@ -20,8 +20,8 @@ ALERTS = (
 )
 
 
-def requests(window, which=""):
-    return f"sum by (instance) (rate(http_requests_total{{{CALLS}{which}}}[{window}]))"
+def requests(window, filters=""):
+    return f"sum by (instance) (rate(http_requests_total{{{REQUESTS}{filters}}}[{window}]))"
 
 
 # 0 rather than nothing while nobody asks anything.
@@ -31,7 +31,7 @@ def error_ratio(window):
 
 
 def p95(window):
-    buckets = f"sum by (instance, le) (rate(http_request_duration_seconds_bucket{{{CALLS}}}[{window}]))"
+    buckets = f"sum by (instance, le) (rate(http_request_duration_seconds_bucket{{{REQUESTS}}}[{window}]))"
     return f"(histogram_quantile(0.95, {buckets}) >= 0) or 0 * {requests(window)}"
 
 
@@ -77,7 +77,7 @@ CENTRAL = dashboard(
             "How many have stopped sending? The host is down, or its Alloy is, or it can't deliver.",
             "short",
             f"count(({STATE}) == -1) or vector(0)",
-            steps=[(None, GREEN), (1, RED)],
+            thresholds=[(None, GREEN), (1, RED)],
             width=4,
         ),
         stat(
@@ -85,14 +85,14 @@ CENTRAL = dashboard(
             "On how many does the service not answer?",
             "short",
             f"count(({STATE}) == 0) or vector(0)",
-            steps=[(None, GREEN), (1, RED)],
+            thresholds=[(None, GREEN), (1, RED)],
             width=4,
         ),
         firing_alerts(
             "Firing alerts",
             "What is wrong on any of them? Each alert's description says what to do.",
             # Others may use the far end as well, with alerts of their own.
-            which=', alertname=~"(Alloy|Host|PrometheusUnreachable|RemoteWrite|TargetDown|Service).*"',
+            filters=', alertname=~"(Alloy|Host|PrometheusUnreachable|RemoteWrite|TargetDown|Service).*"',
         ),
         table(
             "Hosts, one by one",
@@ -101,8 +101,8 @@ CENTRAL = dashboard(
                 "Host": {"links": link("Service") | link("Host") | link("Pipeline")},
                 "Service": {
                     "expr": STATE,
-                    "names": STATES,
-                    "steps": [(None, RED), (1, GREEN)],
+                    "mappings": STATES,
+                    "thresholds": [(None, RED), (1, GREEN)],
                     "links": link("Service"),
                 },
                 "Version": {
@@ -114,32 +114,32 @@ CENTRAL = dashboard(
                     "expr": error_ratio(NOW),
                     "unit": "percentunit",
                     "decimals": 2,
-                    "steps": [(None, GREEN), (0.01, YELLOW), (0.05, RED)],
+                    "thresholds": [(None, GREEN), (0.01, YELLOW), (0.05, RED)],
                     "links": link("Service"),
                 },
                 "Latency, p95": {
                     "expr": p95(NOW),
                     "unit": "s",
-                    "steps": [(None, GREEN), (1, YELLOW), (2.5, RED)],
+                    "thresholds": [(None, GREEN), (1, YELLOW), (2.5, RED)],
                     "links": link("Service"),
                 },
                 "Fullest disk": {
                     "expr": FULLEST_DISK,
                     "unit": "percentunit",
                     "decimals": 0,
-                    "steps": [(None, GREEN), (0.8, YELLOW), (0.95, RED)],
+                    "thresholds": [(None, GREEN), (0.8, YELLOW), (0.95, RED)],
                     "links": link("Host"),
                 },
                 "Age of samples": {
                     "expr": f"time() - max by (instance) (timestamp({UP}))",
                     "unit": "s",
                     "decimals": 0,
-                    "steps": [(None, GREEN), (60, YELLOW), (120, RED)],
+                    "thresholds": [(None, GREEN), (60, YELLOW), (120, RED)],
                     "links": link("Pipeline"),
                 },
                 "Alerts": {
                     "expr": f"{ALERTS} and on (instance) ({STATE}) or 0 * ({STATE})",
-                    "steps": [(None, GREEN), (1, ORANGE)],
+                    "thresholds": [(None, GREEN), (1, ORANGE)],
                     "links": link("Service"),
                 },
             },
@@ -149,8 +149,8 @@ CENTRAL = dashboard(
         graph("Requests", "Which hosts have the most to do? Requests a second.", "reqps", highest(requests("$__rate_interval"))),
         graph("Latency, p95", "Which hosts are slowest to answer?", "s", highest(p95("$__rate_interval"))),
         graph(
-            "CPU used", "Which hosts are busy? The share of all cores that is not idle.", "percentunit", highest(BUSY), top=1
+            "CPU used", "Which hosts are busy? The share of all cores that is not idle.", "percentunit", highest(BUSY), max=1
         ),
-        graph("Memory used", "Which hosts are short of memory?", "percentunit", highest(USED_MEMORY), top=1),
+        graph("Memory used", "Which hosts are short of memory?", "percentunit", highest(USED_MEMORY), max=1),
     ],
 )

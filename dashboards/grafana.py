@@ -146,18 +146,18 @@ def row(title):
 
 
 def stat(
-    title, description, unit, expr, legend="", steps=(), names=None, missing=None, decimals=None, show="auto", **size
+    title, description, unit, expr, legend="", thresholds=(), mappings=None, no_value=None, decimals=None, show="auto", **size
 ):
-    """One number, or one for each series, as it is at the end of the time range. `steps` colour it from a value on:
-    [(None, GREEN), (1, RED)]; `names` gives values a text: {1: ("Up", GREEN)}; `show="name"` shows the legend only."""
+    """One number, or one for each series, as it is at the end of the time range. `thresholds` colour it from a value on:
+    [(None, GREEN), (1, RED)]; `mappings` gives values a text: {1: ("Up", GREEN)}; `show="name"` shows the legend only."""
     defaults = {
         "unit": unit,
         "color": {"mode": "thresholds"},
-        "thresholds": _thresholds(steps or [(None, BLUE)]),
-        "mappings": _value_names(names or {}),
+        "thresholds": _thresholds(thresholds or [(None, BLUE)]),
+        "mappings": _value_mappings(mappings or {}),
     }
-    if missing:
-        defaults["noValue"] = missing
+    if no_value:
+        defaults["noValue"] = no_value
     if decimals is not None:
         defaults["decimals"] = decimals
     options = {
@@ -171,9 +171,9 @@ def stat(
     return _at_the_end(_panel("stat", title, description, {legend: expr}, defaults, options, size, (6, 3)))
 
 
-def firing_alerts(title, description, which="", **size):
+def firing_alerts(title, description, filters="", **size):
     """A red tile for each alert that fires, or a green one that says none."""
-    firing = f'sum by (alertname) (ALERTS{{alertstate="firing"{which}}})'
+    firing = f'sum by (alertname) (ALERTS{{alertstate="firing"{filters}}})'
     calm = 'label_replace(vector(0), "alertname", "none", "", "")'
     defaults = {
         "unit": "none",
@@ -201,14 +201,14 @@ def graph(
     stack=False,
     colors=None,
     limits=(),
-    top=None,
-    least_top=None,
-    bottom=0,
+    max=None,
+    soft_max=None,
+    min=0,
     decimals=None,
     **size,
 ):
     """Lines over time. `queries` maps legends to expressions, `colors` patterns of legends to colours,
-    `limits` draws lines at values: [(0.9, RED)], and the axis reaches `least_top` however low the lines are."""
+    `limits` draws lines at values: [(0.9, RED)], and the axis reaches `soft_max` however low the lines are."""
     defaults = {
         "unit": unit,
         "color": {"mode": "palette-classic"},
@@ -226,14 +226,14 @@ def graph(
         "thresholds": _thresholds([(None, "transparent"), *limits]),
         "mappings": [],
     }
-    if least_top is not None:
-        defaults["custom"]["axisSoftMax"] = least_top
+    if soft_max is not None:
+        defaults["custom"]["axisSoftMax"] = soft_max
     if decimals is not None:
         defaults["decimals"] = decimals
-    if bottom is not None:
-        defaults["min"] = bottom
-    if top is not None:
-        defaults["max"] = top
+    if min is not None:
+        defaults["min"] = min
+    if max is not None:
+        defaults["max"] = max
     options = {
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
         "tooltip": {"mode": "multi", "sort": "desc"},
@@ -249,22 +249,22 @@ def graph(
     return panel
 
 
-def timeline(title, description, queries, names, **size):
-    """A bar for each series, coloured by its state over time; `names` as for stat, one for each state. A bar of its own
+def timeline(title, description, queries, mappings, **size):
+    """A bar for each series, coloured by its state over time; `mappings` as for stat, one for each state. A bar of its own
     shows when there was no series: without any, the panel would say "Data does not have a time field"."""
-    names = {-1: ("No samples", GREY)} | names
+    mappings = {-1: ("No samples", GREY)} | mappings
     queries = {
         legend: f'{expr} or on () label_replace(vector(-1), "{re.search("{{(.*?)}}", legend)[1]}", "none", "", "")'
         for legend, expr in queries.items()
     }
-    states = sorted(names.items())
+    states = sorted(mappings.items())
     defaults = {
         "unit": "none",
         "color": {"mode": "thresholds"},
         "custom": {"fillOpacity": 70, "lineWidth": 0},
         # The same colours as the names have: Grafana takes either, depending on how it merges values.
         "thresholds": _thresholds([(value if place else None, color) for place, (value, (_, color)) in enumerate(states)]),
-        "mappings": _value_names(names),
+        "mappings": _value_mappings(mappings),
     }
     options = {
         "alignValue": "left",
@@ -285,28 +285,28 @@ EMPTY_CELL = [{"type": "special", "options": {"match": "null+nan", "result": {"t
 def table(title, description, columns, sort, **size):
     """A row for each host as it is now, the one with most in the column `sort` first, equal ones by their names. `columns` maps
     titles to what they show:
-    `expr` with a series for each host; `label` instead of its value; `unit`, `decimals`, `steps` and `names` as for stat, which
+    `expr` with a series for each host; `label` instead of its value; `unit`, `decimals`, `thresholds` and `mappings` as for stat, which
     colour the cell; and `links`, titles to addresses, in which ${__data.fields.Host} is the row's host."""
     shown, hidden, overrides = {"instance": "Host"}, {"Time": True}, []
-    for ref, (column, its) in zip("ABCDEFGHIJ", ((c, i) for c, i in columns.items() if "expr" in i)):
-        shown[its.get("label", f"Value #{ref}")] = column
-        if "label" in its:
+    for ref, (column, spec) in zip("ABCDEFGHIJ", ((c, s) for c, s in columns.items() if "expr" in s)):
+        shown[spec.get("label", f"Value #{ref}")] = column
+        if "label" in spec:
             hidden[f"Value #{ref}"] = True
-    for column, its in columns.items():
-        properties = {"links": [{"title": name, "url": url, "targetBlank": False} for name, url in its["links"].items()]}
-        properties |= {name: its[name] for name in ("unit", "decimals") if name in its}
-        if "steps" in its:
+    for column, spec in columns.items():
+        properties = {"links": [{"title": name, "url": url, "targetBlank": False} for name, url in spec["links"].items()]}
+        properties |= {name: spec[name] for name in ("unit", "decimals") if name in spec}
+        if "thresholds" in spec:
             # Called cellOptions since Grafana 9.4, which takes the old name from a page of this schema version.
-            properties |= {"custom.displayMode": "color-background", "thresholds": _thresholds(its["steps"])}
-        if "names" in its:
-            properties["mappings"] = _value_names(its["names"]) + EMPTY_CELL
+            properties |= {"custom.displayMode": "color-background", "thresholds": _thresholds(spec["thresholds"])}
+        if "mappings" in spec:
+            properties["mappings"] = _value_mappings(spec["mappings"]) + EMPTY_CELL
         overrides.append(
             {
                 "matcher": {"id": "byName", "options": column},
                 "properties": [{"id": name, "value": value} for name, value in properties.items()],
             }
         )
-    queries = {column: its["expr"] for column, its in columns.items() if "expr" in its}
+    queries = {column: spec["expr"] for column, spec in columns.items() if "expr" in spec}
     defaults = {
         "unit": "none",
         "color": {"mode": "thresholds"},
@@ -399,15 +399,15 @@ def _laid_out(panels):
     return placed
 
 
-def _thresholds(steps):
-    return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]}
+def _thresholds(thresholds):
+    return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in thresholds]}
 
 
-def _value_names(names):
-    if not names:
+def _value_mappings(mappings):
+    if not mappings:
         return []
     options = {
         str(value): {"text": text, "color": color, "index": index}
-        for index, (value, (text, color)) in enumerate(names.items())
+        for index, (value, (text, color)) in enumerate(mappings.items())
     }
     return [{"type": "value", "options": options}]

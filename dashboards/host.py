@@ -50,7 +50,7 @@ DASHBOARD = dashboard(
             "Is it busy? The share of all cores that was not idle over five minutes.",
             "percentunit",
             f"1 - avg({rate('node_cpu_seconds_total', IDLE, NOW)})",
-            steps=[(None, GREEN), (0.8, YELLOW), (0.95, RED)],
+            thresholds=[(None, GREEN), (0.8, YELLOW), (0.95, RED)],
             decimals=0,
         ),
         stat(
@@ -58,7 +58,7 @@ DASHBOARD = dashboard(
             "Do tasks queue for the CPU or the disk? The load of five minutes over the cores; above 1 some wait.",
             "short",
             f"sum(node_load5{{{HOST}}}) / {CORES}",
-            steps=[(None, GREEN), (1, YELLOW), (2, RED)],
+            thresholds=[(None, GREEN), (1, YELLOW), (2, RED)],
             decimals=2,
         ),
         stat(
@@ -66,7 +66,7 @@ DASHBOARD = dashboard(
             "How much memory is taken for good? What the kernel could give back, such as caches, counts as free.",
             "percentunit",
             f"max({USED_MEMORY})",
-            steps=[(None, GREEN), (0.8, YELLOW), (0.9, RED)],
+            thresholds=[(None, GREEN), (0.8, YELLOW), (0.9, RED)],
             decimals=0,
         ),
         stat(
@@ -74,7 +74,7 @@ DASHBOARD = dashboard(
             "How full is the file system with the least room?",
             "percentunit",
             f"max({USED_SPACE})",
-            steps=[(None, GREEN), (0.8, YELLOW), (0.95, RED)],
+            thresholds=[(None, GREEN), (0.8, YELLOW), (0.95, RED)],
             decimals=0,
         ),
         stat(
@@ -82,7 +82,7 @@ DASHBOARD = dashboard(
             "Has the kernel, or a unit's memory limit, killed a process since the host started?",
             "short",
             f"sum(node_vmstat_oom_kill{{{HOST}}})",
-            steps=[(None, GREEN), (1, ORANGE)],
+            thresholds=[(None, GREEN), (1, ORANGE)],
         ),
         stat(
             "Uptime",
@@ -93,7 +93,7 @@ DASHBOARD = dashboard(
         firing_alerts(
             "Firing alerts of the host",
             "What is wrong with the host right now? Each alert's description (http://127.0.0.1:9090/alerts) says what to do.",
-            which=', alertname=~"Host.*"',
+            filters=', alertname=~"Host.*"',
         ),
         row("CPU and memory"),
         graph(
@@ -102,7 +102,7 @@ DASHBOARD = dashboard(
             "percentunit",
             {"{{mode}}": f"avg by (mode) ({rate('node_cpu_seconds_total', BUSY)})"},
             stack=True,
-            top=1,
+            max=1,
         ),
         graph(
             "Load",
@@ -166,7 +166,7 @@ DASHBOARD = dashboard(
             "Which file system runs full?",
             "percentunit",
             {"{{mountpoint}}": USED_SPACE},
-            top=1,
+            max=1,
             limits=[(0.95, RED)],
         ),
         graph(
@@ -191,7 +191,7 @@ DASHBOARD = dashboard(
             "Is a disk the bottleneck? The share of time in which it had something to do; pressure says whether anybody waited.",
             "percentunit",
             {"{{device}}": rate("node_disk_io_time_seconds_total", BLOCK_DEVICES)},
-            top=1,
+            max=1,
             width=8,
         ),
         graph(
@@ -199,7 +199,7 @@ DASHBOARD = dashboard(
             "Which file system runs out of inodes? Many small files can fill it while there is room.",
             "percentunit",
             {"{{mountpoint}}": f"1 - node_filesystem_files_free{{{DISKS}}} / (node_filesystem_files{{{DISKS}}} > 0)"},
-            top=1,
+            max=1,
             width=8,
         ),
         row("Network"),

@@ -48,17 +48,17 @@ def lag(alloy):
 USUAL = "Up to one scrape's samples wait between a scrape and the next send"
 
 
-def hops(scrapers, which=""):
+def hops(scrapers, filters=""):
     return [
         stat(
             "Hops",
             f"Which part is down? {scrapers} Without Alloy, what it scrapes keeps its last state for five minutes and then "
             "vanishes.",
             "none",
-            f"min by (job) (up{which})",
+            f"min by (job) (up{filters})",
             legend="{{job}}",
-            missing="Nothing arrives",
-            names=UP_OR_DOWN,
+            no_value="Nothing arrives",
+            mappings=UP_OR_DOWN,
             width=18,
         ),
     ]
@@ -73,9 +73,9 @@ def prometheus_stats():
             "none",
             # Some versions have the one metric, some the other, some both.
             f'group({{__name__=~"grafana_plugin_(build|target)_info", {GRAFANA}, plugin_id="prometheus"}})',
-            names={1: ("Registered", GREEN)},
-            steps=[(None, RED), (1, GREEN)],
-            missing="Missing",
+            mappings={1: ("Registered", GREEN)},
+            thresholds=[(None, RED), (1, GREEN)],
+            no_value="Missing",
         ),
         stat(
             "Samples stored",
@@ -95,8 +95,8 @@ def queue_stats(alloy):
             f"sent, for the slowest receiver that has been sent any. {USUAL}, so up to 15 s are normal.",
             "s",
             f"max({lag(alloy)})",
-            steps=[(None, GREEN), (30, YELLOW), (120, RED)],
-            missing="Nothing sent",
+            thresholds=[(None, GREEN), (30, YELLOW), (120, RED)],
+            no_value="Nothing sent",
         ),
         stat(
             "Waiting samples",
@@ -104,14 +104,14 @@ def queue_stats(alloy):
             f"{USUAL}: some hundred, always the same, are normal.",
             "short",
             f"max(prometheus_remote_storage_samples_pending{{{alloy}}})",
-            steps=[(None, GREEN), (10000, YELLOW), (100000, RED)],
+            thresholds=[(None, GREEN), (10000, YELLOW), (100000, RED)],
         ),
         stat(
             "Lost samples",
             "Has a receiver refused samples for good? Samples given up in the last five minutes.",
             "short",
             f"sum(increase(prometheus_remote_storage_samples_failed_total{{{alloy}}}[{NOW}]))",
-            steps=[(None, GREEN), (1, RED)],
+            thresholds=[(None, GREEN), (1, RED)],
             decimals=0,
         ),
     ]
@@ -125,8 +125,8 @@ def room_stats():
             "unless you want to look further back.",
             "percentunit",
             f"{DISK_USED} / {DISK_LIMIT}",
-            steps=[(None, GREEN), (0.8, YELLOW), (0.95, ORANGE)],
-            missing="No limit",
+            thresholds=[(None, GREEN), (0.8, YELLOW), (0.95, ORANGE)],
+            no_value="No limit",
             decimals=1,
         ),
         stat(
@@ -135,7 +135,7 @@ def room_stats():
             "that samples go by age, and the size never matters.",
             DAYS,
             f"clamp_min({DISK_LIMIT} - {DISK_USED}, 0) / (2 * {ingested(NOW)}) / {DAY}",
-            missing="No limit",
+            no_value="No limit",
             decimals=0,
         ),
     ]
@@ -150,27 +150,27 @@ def alerts():
     ]
 
 
-def scrapes(which=""):
+def scrapes(filters=""):
     return [
         row("Scrapes"),
         timeline(
             "Targets",
             "When was a target down? Green while its scrapes succeed, red while they fail, empty while nobody scrapes it.",
-            {"{{job}} {{instance}}": f"up{which}"},
-            names=UP_OR_DOWN,
+            {"{{job}} {{instance}}": f"up{filters}"},
+            mappings=UP_OR_DOWN,
             width=24,
         ),
         graph(
             "Scrape duration",
             "Which target answers slowly? A scrape is given up after 10 s.",
             "s",
-            {"{{job}} {{instance}}": f"scrape_duration_seconds{which}"},
+            {"{{job}} {{instance}}": f"scrape_duration_seconds{filters}"},
         ),
         graph(
             "Samples in a scrape",
             "Which target brings the series? A line that climbs without end is a label with too many values.",
             "short",
-            {"{{job}} {{instance}}": f"scrape_samples_scraped{which}"},
+            {"{{job}} {{instance}}": f"scrape_samples_scraped{filters}"},
         ),
     ]
 
@@ -196,7 +196,7 @@ def remote_write(alloy):
             "When did a receiver not take its samples? Orange while sends are repeated, which loses nothing yet: it is away or "
             "overloaded. Red while it refuses some for good: a wrong password, or samples that are too old.",
             {"{{remote_name}}": receivers(alloy)},
-            names={2: ("Takes all", GREEN), 1: ("Away", ORANGE), 0: ("Refuses", RED)},
+            mappings={2: ("Takes all", GREEN), 1: ("Away", ORANGE), 0: ("Refuses", RED)},
             width=24,
             height=4,
         ),
@@ -371,21 +371,21 @@ def grafana():
     ]
 
 
-def servers(who, which, width):
+def servers(who, filters, width):
     return [
         graph(
             "Memory",
             f"{who} the memory? Resident sets, with programs mapped from disk. The kernel limits the memory of a unit's control "
             "group instead, which no metric here shows: `systemctl status 'metrics-*'` on the host.",
             "bytes",
-            {"{{job}}": f"process_resident_memory_bytes{{{which}}}"},
+            {"{{job}}": f"process_resident_memory_bytes{{{filters}}}"},
             width=width,
         ),
         graph(
             "CPU",
             f"{who} the CPU? 100% is one core.",
             "percentunit",
-            {"{{job}}": rate("process_cpu_seconds_total", which)},
+            {"{{job}}": rate("process_cpu_seconds_total", filters)},
             width=width,
         ),
     ]

@@ -3,12 +3,12 @@
 from grafana import BLUE, CUTS, GREEN, NOW, ORANGE, RED, YELLOW
 from grafana import annotation, dashboard, firing_alerts, graph, heatmap, instances, row, stat
 
-OURS = 'job="metrics_service", instance="$instance"'
+SERVICE = 'job="metrics_service", instance="$instance"'
 # Alloy's own scrapes would drown the numbers of a quiet service.
-CALLS = f'{OURS}, endpoint!="/metrics"'
+REQUESTS = f'{SERVICE}, endpoint!="/metrics"'
 
-RATE = f"sum(rate(http_requests_total{{{CALLS}}}[{NOW}]))"
-ERRORS = f'sum(rate(http_requests_total{{{CALLS}, status=~"5.."}}[{NOW}]))'
+RATE = f"sum(rate(http_requests_total{{{REQUESTS}}}[{NOW}]))"
+ERRORS = f'sum(rate(http_requests_total{{{REQUESTS}, status=~"5.."}}[{NOW}]))'
 
 
 def quantile(q, selector, by="", window="$__rate_interval"):
@@ -26,7 +26,7 @@ DASHBOARD = dashboard(
     annotations=[
         annotation(
             "Restarts",
-            f"time() - process_start_time_seconds{{{OURS}}} < 60",
+            f"time() - process_start_time_seconds{{{SERVICE}}} < 60",
             "The service was restarted",
             BLUE,
         ),
@@ -38,10 +38,10 @@ DASHBOARD = dashboard(
             "Does the service answer Alloy's scrapes? Down: `systemctl status metrics-service`. "
             "Not scraped: no sample arrives at all, look at the Pipeline dashboard.",
             "none",
-            f"min(up{{{OURS}}})",
-            names={1: ("Up", GREEN), 0: ("Down", RED)},
-            steps=[(None, RED), (1, GREEN)],
-            missing="Not scraped",
+            f"min(up{{{SERVICE}}})",
+            mappings={1: ("Up", GREEN), 0: ("Down", RED)},
+            thresholds=[(None, RED), (1, GREEN)],
+            no_value="Not scraped",
             width=4,
         ),
         stat(
@@ -56,7 +56,7 @@ DASHBOARD = dashboard(
             "How bad is it? The share of five minutes' requests that were answered with a 5xx status; 0 without requests.",
             "percentunit",
             f"{ERRORS} / ({RATE} > 0) or {RATE}",
-            steps=[(None, GREEN), (0.01, YELLOW), (0.05, RED)],
+            thresholds=[(None, GREEN), (0.01, YELLOW), (0.05, RED)],
             decimals=2,
             width=5,
         ),
@@ -65,28 +65,28 @@ DASHBOARD = dashboard(
             "How slow is it? 95 of 100 requests of five minutes took at most this long, without the scrapes of /metrics; "
             "0 without requests. /simulate-load takes up to half a second on purpose, or as long as it was asked to.",
             "s",
-            f"({quantile(0.95, CALLS, window=NOW)} >= 0) or {RATE}",
-            steps=[(None, GREEN), (1, YELLOW), (2.5, RED)],
+            f"({quantile(0.95, REQUESTS, window=NOW)} >= 0) or {RATE}",
+            thresholds=[(None, GREEN), (1, YELLOW), (2.5, RED)],
             width=5,
         ),
         stat(
             "In flight",
             "How many requests is it working on at this moment? An idle service reads 0.",
             "short",
-            f"sum(active_connections{{{OURS}}})",
+            f"sum(active_connections{{{SERVICE}}})",
             width=5,
         ),
         stat(
             "Uptime",
             "Since when does it run? The youngest process, where there are several; a small number is a recent restart.",
             "s",
-            f"time() - max(process_start_time_seconds{{{OURS}}})",
+            f"time() - max(process_start_time_seconds{{{SERVICE}}})",
         ),
         stat(
             "Version",
             "Which version of the service runs?",
             "none",
-            f"max by (version) (metrics_service_build_info{{{OURS}}})",
+            f"max by (version) (metrics_service_build_info{{{SERVICE}}})",
             legend="{{version}}",
             show="name",
         ),
@@ -99,13 +99,13 @@ DASHBOARD = dashboard(
             "Requests by endpoint",
             "What is asked for? Requests a second for each route; Alloy's scrapes show as /metrics, one each 15 s.",
             "reqps",
-            {"{{endpoint}}": f"sum by (endpoint) (rate(http_requests_total{{{OURS}}}[$__rate_interval]))"},
+            {"{{endpoint}}": f"sum by (endpoint) (rate(http_requests_total{{{SERVICE}}}[$__rate_interval]))"},
         ),
         graph(
             "Requests by status",
             "How are they answered? Requests a second for each status: green is well, orange the client's mistake, red ours.",
             "reqps",
-            {"{{status}}": f"sum by (status) (rate(http_requests_total{{{OURS}}}[$__rate_interval]))"},
+            {"{{status}}": f"sum by (status) (rate(http_requests_total{{{SERVICE}}}[$__rate_interval]))"},
             colors=STATUS_COLORS,
         ),
         row("Latency"),
@@ -114,21 +114,21 @@ DASHBOARD = dashboard(
             "How long do requests take, for most (p50) and for the unlucky (p99)? Without the scrapes of /metrics; "
             "a gap is a time without requests.",
             "s",
-            {f"p{round(q * 100)}": quantile(q, CALLS) for q in (0.5, 0.95, 0.99)},
+            {f"p{round(q * 100)}": quantile(q, REQUESTS) for q in (0.5, 0.95, 0.99)},
             colors={"^p50$": GREEN, "^p95$": ORANGE, "^p99$": RED},
         ),
         graph(
             "Latency by endpoint, p95",
             "Which route is slow? All but /simulate-load should answer within milliseconds.",
             "s",
-            {"{{endpoint}}": quantile(0.95, OURS, by=", endpoint")},
+            {"{{endpoint}}": quantile(0.95, SERVICE, by=", endpoint")},
         ),
         heatmap(
             "Latency, spread",
             "How do durations spread, and does a slow group stand apart from a fast one? "
             "The more a cell stands out from the page, the more requests took that long.",
             "s",
-            f"sum by (le) (increase(http_request_duration_seconds_bucket{{{CALLS}}}[$__rate_interval]))",
+            f"sum by (le) (increase(http_request_duration_seconds_bucket{{{REQUESTS}}}[$__rate_interval]))",
         ),
         row("Errors and connections"),
         graph(
@@ -137,7 +137,7 @@ DASHBOARD = dashboard(
             "reqps",
             {
                 "{{endpoint}} {{status}}": "sum by (endpoint, status) "
-                f'(rate(http_requests_total{{{OURS}, status=~"5.."}}[$__rate_interval]))'
+                f'(rate(http_requests_total{{{SERVICE}, status=~"5.."}}[$__rate_interval]))'
             },
         ),
         graph(
@@ -146,14 +146,14 @@ DASHBOARD = dashboard(
             "reqps",
             {
                 "{{endpoint}} {{status}}": "sum by (endpoint, status) "
-                f'(rate(http_requests_total{{{OURS}, status=~"4.."}}[$__rate_interval]))'
+                f'(rate(http_requests_total{{{SERVICE}, status=~"4.."}}[$__rate_interval]))'
             },
         ),
         graph(
             "Active connections",
             "Do requests pile up? In flight at each scrape; a line that never comes down is a leak.",
             "short",
-            {"{{instance}}": f"active_connections{{{OURS}}}"},
+            {"{{instance}}": f"active_connections{{{SERVICE}}}"},
         ),
         graph(
             "Connections cut",
@@ -161,7 +161,7 @@ DASHBOARD = dashboard(
             "did not read their answers, or declared a body of more than 16 MB.",
             # A cut is rare enough that a rate in seconds is all zeros, and an increase would mean something else at each zoom.
             CUTS,
-            {"{{instance}}": f"60 * rate(metrics_service_connections_cut_total{{{OURS}}}[$__rate_interval])"},
+            {"{{instance}}": f"60 * rate(metrics_service_connections_cut_total{{{SERVICE}}}[$__rate_interval])"},
         ),
         row("Process"),
         graph(
@@ -169,28 +169,28 @@ DASHBOARD = dashboard(
             "How much of a core does it use? 100 % is one core. The service counts whole seconds, so this is the mean of the last "
             "five minutes: within one minute, a second more or less would be a step of 2 %.",
             "percentunit",
-            {"{{instance}}": f"avg_over_time(rate(process_cpu_seconds_total{{{OURS}}}[5m])[$__rate_interval:])"},
+            {"{{instance}}": f"avg_over_time(rate(process_cpu_seconds_total{{{SERVICE}}}[5m])[$__rate_interval:])"},
             # An idle service uses a second in some minutes; with an axis of its own, that would look like load.
-            least_top=0.1,
+            soft_max=0.1,
         ),
         graph(
             "Memory",
             "How much memory does it hold (resident set)? It should level off, not climb. The kernel limits the memory of the "
             "unit's control group instead, which no metric here shows: `systemctl status metrics-service`.",
             "bytes",
-            {"{{instance}}": f"process_resident_memory_bytes{{{OURS}}}"},
+            {"{{instance}}": f"process_resident_memory_bytes{{{SERVICE}}}"},
         ),
         graph(
             "File descriptors",
             "How many files and sockets are open? A connection takes two; growth without load is a leak.",
             "short",
-            {"{{instance}}": f"process_open_fds{{{OURS}}}"},
+            {"{{instance}}": f"process_open_fds{{{SERVICE}}}"},
         ),
         graph(
             "Threads",
             "How many threads run? Growth without load is a leak.",
             "short",
-            {"{{instance}}": f"process_threads{{{OURS}}}"},
+            {"{{instance}}": f"process_threads{{{SERVICE}}}"},
         ),
     ],
 )
