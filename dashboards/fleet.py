@@ -1,6 +1,6 @@
 """Which of the hosts is ill? For a Grafana that has many; the pages that each row leads to are about one of them."""
 
-from grafana import GREEN, NOW, ORANGE, RED, YELLOW
+from grafana import FIRING, GREEN, NOW, ORANGE, RED, YELLOW
 from grafana import annotation, dashboard, firing_alerts, graph, row, stat, table
 from host import FILLS_UP
 
@@ -40,7 +40,9 @@ FULLEST_DISK = (
     f" and on (instance) {UP}"
 )
 BUSY = '1 - avg by (instance) (rate(node_cpu_seconds_total{job="node", mode="idle"}[$__rate_interval]))'
-USED_MEMORY = '1 - node_memory_MemAvailable_bytes{job="node"} / node_memory_MemTotal_bytes{job="node"}'
+USED_MEMORY = (
+    '1 - node_memory_MemAvailable_bytes{job="node"} / node_memory_MemTotal_bytes{job="node"}'
+)
 
 
 def highest(expr):
@@ -92,7 +94,7 @@ CENTRAL = dashboard(
             "Firing alerts",
             "What is wrong on any of them? Each alert's description says what to do.",
             # Others may use the far end as well, with alerts of their own.
-            filters=', alertname=~"(Alloy|Host|PrometheusUnreachable|RemoteWrite|TargetDown|Service).*"',
+            f'ALERTS{{{FIRING}, alertname=~"(Alloy|Host|PrometheusUnreachable|RemoteWrite|TargetDown|Service).*"}}',
         ),
         table(
             "Hosts, one by one",
@@ -146,11 +148,31 @@ CENTRAL = dashboard(
             sort="Alerts",
         ),
         row("The ten highest"),
-        graph("Requests", "Which hosts have the most to do? Requests a second.", "reqps", highest(requests("$__rate_interval"))),
-        graph("Latency, p95", "Which hosts are slowest to answer?", "s", highest(p95("$__rate_interval"))),
         graph(
-            "CPU used", "Which hosts are busy? The share of all cores that is not idle.", "percentunit", highest(BUSY), max=1
+            "Requests",
+            "Which hosts have the most to do? Requests a second.",
+            "reqps",
+            highest(requests("$__rate_interval")),
         ),
-        graph("Memory used", "Which hosts are short of memory?", "percentunit", highest(USED_MEMORY), max=1),
+        graph(
+            "Latency, p95",
+            "Which hosts are slowest to answer?",
+            "s",
+            highest(p95("$__rate_interval")),
+        ),
+        graph(
+            "CPU used",
+            "Which hosts are busy? The share of all cores that is not idle.",
+            "percentunit",
+            highest(BUSY),
+            max=1,
+        ),
+        graph(
+            "Memory used",
+            "Which hosts are short of memory?",
+            "percentunit",
+            highest(USED_MEMORY),
+            max=1,
+        ),
     ],
 )

@@ -1,7 +1,7 @@
 """The machine below: has it CPU, memory, disk and network to spare?"""
 
-from grafana import BLUE, GREEN, NOW, ORANGE, PACKETS, PAGES, RED, YELLOW
-from grafana import annotation, dashboard, firing_alerts, graph, instances, row, stat
+from grafana import BLUE, FIRING, GREEN, NOW, ORANGE, PACKETS, PAGES, RED, YELLOW
+from grafana import annotation, dashboard, firing_alerts, graph, of_host, row, stat
 
 HOST = 'job="node", instance="$instance"'
 # What lies in memory or can't be written does not fill up.
@@ -14,6 +14,8 @@ NOT_REAL = (
     "|br-[0-9a-f]{12}"
 )
 NETWORK = f'{HOST}, device!~"{NOT_REAL}"'
+
+ALERTS = of_host("ALERTS", f'{FIRING}, alertname=~"Host.*"')
 
 USED_SPACE = f"1 - node_filesystem_avail_bytes{{{DISKS}}} / node_filesystem_size_bytes{{{DISKS}}}"
 USED_MEMORY = f"1 - node_memory_MemAvailable_bytes{{{HOST}}} / node_memory_MemTotal_bytes{{{HOST}}}"
@@ -39,10 +41,15 @@ DASHBOARD = dashboard(
     uid="metrics-host",
     title="Host",
     description="Has the machine CPU, memory, disk and network to spare, and what runs out first?",
-    variables=[instances('up{job="node"}')],
+    up='up{job="node"}',
     annotations=[
-        annotation("Restarts", f"time() - node_boot_time_seconds{{{HOST}}} < 60", "The host was started", BLUE),
-        annotation("Alerts", 'ALERTS{alertstate="firing", alertname=~"Host.*"}', "{{alertname}}", RED),
+        annotation(
+            "Restarts",
+            f"time() - node_boot_time_seconds{{{HOST}}} < 60",
+            "The host was started",
+            BLUE,
+        ),
+        annotation("Alerts", ALERTS, "{{alertname}}", RED),
     ],
     panels=[
         stat(
@@ -92,8 +99,9 @@ DASHBOARD = dashboard(
         ),
         firing_alerts(
             "Firing alerts of the host",
-            "What is wrong with the host right now? Each alert's description (http://127.0.0.1:9090/alerts) says what to do.",
-            filters=', alertname=~"Host.*"',
+            "What is wrong with the host right now? Each alert's description says what to do. "
+            "A host lists its own alerts at http://127.0.0.1:9090/alerts.",
+            ALERTS,
         ),
         row("CPU and memory"),
         graph(
@@ -174,7 +182,9 @@ DASHBOARD = dashboard(
             "Will there be room tomorrow? The pace of the last six hours drawn on for a day; at 0 the disk is full. "
             "In the first hours of a host it takes a moment's pace for the day's.",
             "bytes",
-            {"{{mountpoint}}": f"clamp_min(predict_linear(node_filesystem_avail_bytes{{{DISKS}}}[6h], 86400), 0)"},
+            {
+                "{{mountpoint}}": f"clamp_min(predict_linear(node_filesystem_avail_bytes{{{DISKS}}}[6h], 86400), 0)"
+            },
         ),
         graph(
             "Disk throughput",
@@ -198,7 +208,9 @@ DASHBOARD = dashboard(
             "Inodes used",
             "Which file system runs out of inodes? Many small files can fill it while there is room.",
             "percentunit",
-            {"{{mountpoint}}": f"1 - node_filesystem_files_free{{{DISKS}}} / (node_filesystem_files{{{DISKS}}} > 0)"},
+            {
+                "{{mountpoint}}": f"1 - node_filesystem_files_free{{{DISKS}}} / (node_filesystem_files{{{DISKS}}} > 0)"
+            },
             max=1,
             width=8,
         ),

@@ -1,11 +1,13 @@
 """The home page: is the service up, how much does it do, how bad, how slow, and what does it use?"""
 
-from grafana import BLUE, CUTS, GREEN, NOW, ORANGE, RED, YELLOW
-from grafana import annotation, dashboard, firing_alerts, graph, heatmap, instances, row, stat
+from grafana import BLUE, CONNECTIONS, FIRING, GREEN, NOW, ORANGE, RED, YELLOW
+from grafana import annotation, dashboard, firing_alerts, graph, heatmap, of_host, row, stat
 
 SERVICE = 'job="metrics_service", instance="$instance"'
 # Alloy's own scrapes would drown the numbers of a quiet service.
 REQUESTS = f'{SERVICE}, endpoint!="/metrics"'
+
+ALERTS = of_host("ALERTS", FIRING)
 
 RATE = f"sum(rate(http_requests_total{{{REQUESTS}}}[{NOW}]))"
 ERRORS = f'sum(rate(http_requests_total{{{REQUESTS}, status=~"5.."}}[{NOW}]))'
@@ -22,7 +24,7 @@ DASHBOARD = dashboard(
     uid="metrics-service",
     title="Service",
     description="Is the service up, how much does it do, how bad and how slow is it, and what does it use?",
-    variables=[instances('up{job="metrics_service"}')],
+    up='up{job="metrics_service"}',
     annotations=[
         annotation(
             "Restarts",
@@ -30,7 +32,7 @@ DASHBOARD = dashboard(
             "The service was restarted",
             BLUE,
         ),
-        annotation("Alerts", 'ALERTS{alertstate="firing"}', "{{alertname}}", RED),
+        annotation("Alerts", ALERTS, "{{alertname}}", RED),
     ],
     panels=[
         stat(
@@ -92,20 +94,26 @@ DASHBOARD = dashboard(
         ),
         firing_alerts(
             "Firing alerts",
-            "What is wrong right now? Each alert's description (http://127.0.0.1:9090/alerts) says what to do.",
+            "What is wrong right now? Each alert's description says what to do. "
+            "A host lists its own alerts at http://127.0.0.1:9090/alerts.",
+            ALERTS,
         ),
         row("Requests"),
         graph(
             "Requests by endpoint",
             "What is asked for? Requests a second for each route; Alloy's scrapes show as /metrics, one each 15 s.",
             "reqps",
-            {"{{endpoint}}": f"sum by (endpoint) (rate(http_requests_total{{{SERVICE}}}[$__rate_interval]))"},
+            {
+                "{{endpoint}}": f"sum by (endpoint) (rate(http_requests_total{{{SERVICE}}}[$__rate_interval]))"
+            },
         ),
         graph(
             "Requests by status",
             "How are they answered? Requests a second for each status: green is well, orange the client's mistake, red ours.",
             "reqps",
-            {"{{status}}": f"sum by (status) (rate(http_requests_total{{{SERVICE}}}[$__rate_interval]))"},
+            {
+                "{{status}}": f"sum by (status) (rate(http_requests_total{{{SERVICE}}}[$__rate_interval]))"
+            },
             colors=STATUS_COLORS,
         ),
         row("Latency"),
@@ -160,8 +168,10 @@ DASHBOARD = dashboard(
             "Do clients misbehave? Connections a minute that the service ended: their clients sent more than 16 requests ahead, "
             "did not read their answers, or declared a body of more than 16 MB.",
             # A cut is rare enough that a rate in seconds is all zeros, and an increase would mean something else at each zoom.
-            CUTS,
-            {"{{instance}}": f"60 * rate(metrics_service_connections_cut_total{{{SERVICE}}}[$__rate_interval])"},
+            CONNECTIONS,
+            {
+                "{{instance}}": f"60 * rate(metrics_service_connections_cut_total{{{SERVICE}}}[$__rate_interval])"
+            },
         ),
         row("Process"),
         graph(
@@ -169,7 +179,9 @@ DASHBOARD = dashboard(
             "How much of a core does it use? 100 % is one core. The service counts whole seconds, so this is the mean of the last "
             "five minutes: within one minute, a second more or less would be a step of 2 %.",
             "percentunit",
-            {"{{instance}}": f"avg_over_time(rate(process_cpu_seconds_total{{{SERVICE}}}[5m])[$__rate_interval:])"},
+            {
+                "{{instance}}": f"avg_over_time(rate(process_cpu_seconds_total{{{SERVICE}}}[5m])[$__rate_interval:])"
+            },
             # An idle service uses a second in some minutes; with an axis of its own, that would look like load.
             soft_max=0.1,
         ),
