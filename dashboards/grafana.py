@@ -1,4 +1,4 @@
-"""Building blocks of the dashboards: functions that return pieces of Grafana's classic dashboard JSON.
+"""Building blocks of the dashboards: functions that return pieces of classic dashboard JSON.
 
 Plain dictionaries instead of Grafana's Foundation SDK: the few options in use fit into this file,
 need no package, and work in Grafana 9.3 as well as 13.
@@ -15,7 +15,7 @@ GREEN, YELLOW, ORANGE, RED, BLUE, TEXT = "green", "yellow", "orange", "red", "bl
 GRAY, TRANSPARENT = "#808080", "transparent"
 
 # The window of a rate in a tile or a cell, as in alerts. Unlike $__rate_interval it does not grow
-# with the time range. Queries also use the last sample of a missing host for this long.
+# with the time range. The last sample of a host counts for as long.
 NOW = "5m"
 
 # Grafana abbreviates its own units of rates (c/s, p/s, c/m); a suffix is shown as written.
@@ -49,8 +49,8 @@ def dashboard(uid, title, description, panels, annotations, up=None):
     # A host's own dashboards need no choice, even if another data source was added later.
     variables[0]["current"] = {"text": "Prometheus", "value": "prometheus"}
     if up:
-        # Grafana replaces a host that is not in the list with the first one, so a missing host
-        # stays in it as long as on the Fleet dashboard. A host's own list drops a former name.
+        # Grafana replaces a host that is not in the list with the first one, so a host that does
+        # not report stays in it for a day, as in Fleet. A host's own list omits a former name.
         query = f"query_result({hosts(up)} unless on () ({up} and on () {LOCAL}))"
         variables.append(
             _variable(
@@ -384,6 +384,8 @@ def _panel(kind, title, description, queries, defaults, options, size, usual_siz
     assert defaults["unit"] not in ABBREVIATED, f"{title}: Grafana abbreviates the unit"
     width, height = size.get("width", usual_size[0]), size.get("height", usual_size[1])
     assert kind == "stat" or width >= 8, f"{title}: narrower than a third of the page"
+    # A column is 30 pixels wide and a letter about 7.5.
+    assert len(title) * 7.5 < width * 30 - 56, f"{title}: truncated on a page 800 pixels wide"
     # Over a range, Grafana shows the last value as the present one, however old it is.
     instant = {"instant": True, "range": False} if kind in ("stat", "table") else {"range": True}
     return {

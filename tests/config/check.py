@@ -440,7 +440,7 @@ def colours_say_what_they_should():
 
 
 def days_stay_days():
-    spans = {("pipeline", "History"), ("pipeline", "Disk limit lasts")}
+    spans = {("pipeline", "History"), ("pipeline", "Time to limit")}
     for name, panel in panels():
         defaults, where = panel["fieldConfig"]["defaults"], (name, panel["title"])
         if where in spans and (defaults["unit"], defaults.get("decimals")) != ("suffix:days", 0):

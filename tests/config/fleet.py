@@ -69,7 +69,7 @@ TABLE = {
     "Error ratio": {"good": 0, "bad": 0.5},
     "Latency, p95": {"good": 0, "bad": 1.95},
     "Fullest disk": {"good": 0.4, "bad": 0.97, "down": 0.6},
-    "Age of samples": {"good": 0, "bad": 120, "down": 0},
+    "Sample age": {"good": 0, "bad": 120, "down": 0},
     "Alerts": {"good": 0, "bad": 3, "down": 0, "missing": 1},
 }
 # The hosts to choose from on each dashboard; only `missing` has samples of a `node`.
