@@ -18,6 +18,13 @@ NETWORK = f'{HOST}, device!~"{NOT_REAL}"'
 ALERTS = of_host("ALERTS", f'{FIRING}, alertname=~"Host.*"')
 
 USED_SPACE = f"1 - node_filesystem_avail_bytes{{{DISKS}}} / node_filesystem_size_bytes{{{DISKS}}}"
+# Between 0 and the size, and only after an hour of samples. `+ 0` drops the metric's name, so that
+# a prediction at its limit stays the same line.
+FREE_IN_24_H = (
+    f"(clamp_min(predict_linear(node_filesystem_avail_bytes{{{DISKS}}}[6h], 86400), 0)"
+    f" < node_filesystem_size_bytes{{{DISKS}}} or node_filesystem_size_bytes{{{DISKS}}} + 0)"
+    f" and node_filesystem_avail_bytes{{{DISKS}}} offset 1h"
+)
 USED_MEMORY = f"1 - node_memory_MemAvailable_bytes{{{HOST}}} / node_memory_MemTotal_bytes{{{HOST}}}"
 IDLE = f'{HOST}, mode="idle"'
 BUSY = f'{HOST}, mode!="idle"'
@@ -188,12 +195,9 @@ DASHBOARD = dashboard(
         graph(
             "Free space in 24 h",
             "How much space will be left tomorrow? The trend of the last six hours continued for "
-            "a day; at 0 the disk is full. In the first hours of a host, the trend of a moment "
-            "counts for the day.",
+            "a day; at 0 the disk is full. A new host has no line for an hour.",
             "bytes",
-            {
-                "{{mountpoint}}": f"clamp_min(predict_linear(node_filesystem_avail_bytes{{{DISKS}}}[6h], 86400), 0)"
-            },
+            {"{{mountpoint}}": FREE_IN_24_H},
         ),
         graph(
             "Disk throughput",

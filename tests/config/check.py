@@ -259,7 +259,7 @@ def pages_of_a_host_select_it():
         for query in queries:
             rest = re.sub(f"{local}|{chosen}", "", query)
             rest = re.sub(r'"[^"]*"|\[[^]]*\]|\b(by|on) \([^)]*\)', "", rest)
-            if set(re.findall(r"\b[a-z]\w*\b(?! *\()", rest)) - {"and", "or", "bool"}:
+            if set(re.findall(r"\b[a-z]\w*\b(?! *\()", rest)) - {"and", "or", "bool", "offset"}:
                 yield f"{name}: reads the series of other hosts: {query}"
 
 

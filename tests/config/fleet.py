@@ -87,6 +87,18 @@ ALERTS{alertname="TargetDown", job="shop", instance="192.0.2.1:9200", alertstate
 """
 
 
+# A new host: the free space of / grows, that of /data stays the same, and that of /full shrinks.
+NEW = """
+node_filesystem_avail_bytes{job="node", instance="new", mountpoint="/"} 50+0.1x90
+node_filesystem_size_bytes{job="node", instance="new", mountpoint="/"} 100x90
+node_filesystem_avail_bytes{job="node", instance="new", mountpoint="/data"} 40x90
+node_filesystem_size_bytes{job="node", instance="new", mountpoint="/data"} 100x90
+node_filesystem_avail_bytes{job="node", instance="new", mountpoint="/full"} 50-0.1x90
+node_filesystem_size_bytes{job="node", instance="new", mountpoint="/full"} 100x90
+"""
+PREDICTED = {"/": 100, "/data": 40, "/full": 0}
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -95,7 +107,9 @@ def main():
     at_center, columns = [], []
     for target in table["targets"]:
         columns.append(names.get(f"Value #{target['refId']}", names.get("version")))
-        at_center.append(case(target["expr"], {labels(row): value for row, value in TABLE[columns[-1]].items()}))
+        at_center.append(
+            case(target["expr"], {labels(row): value for row, value in TABLE[columns[-1]].items()})
+        )
     if sorted(columns) != sorted(TABLE):
         sys.exit(f"the columns are {columns}")
     for name, choice in CHOICES.items():
@@ -104,14 +118,19 @@ def main():
             if panel["type"] == "stat":
                 shown = {'{alertname="HostNotReporting"}': 1} if "alerts" in panel["title"] else {}
                 at_center.append(case(panel["targets"][0]["expr"], shown, host="missing"))
-    alerts = next(panel for panel in board("service")["panels"] if panel["title"] == "Firing alerts")
     firing = {'{alertname="ServiceAbsent"}': 1, '{alertname="TargetDown"}': 1}
     on_host = [
         case(choices("service"), {labels("former"): 1}, time="28m"),
         case(choices("service"), {labels("new"): 1}),
-        case(alerts["targets"][0]["expr"], firing, host="new"),
+        case(query("service", "Firing alerts"), firing, host="new"),
     ]
-    tests = [test(HOSTS, at_center), test(RENAMED, on_host)]
+    free = query("host", "Free space in 24 h")
+    predicted = {
+        f'{{job="node", instance="new", mountpoint="{mountpoint}"}}': value
+        for mountpoint, value in PREDICTED.items()
+    }
+    disks = [case(free, {}, "new", "55m"), case(free, predicted, "new", "90m")]
+    tests = [test(HOSTS, at_center), test(RENAMED, on_host), test(NEW, disks)]
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
         # YAML is a superset of JSON.
         json.dump({"fuzzy_compare": True, "tests": tests}, file)
@@ -121,6 +140,11 @@ def main():
 
 def board(name):
     return json.loads((CENTRAL / f"{name}.json").read_text())
+
+
+def query(name, title):
+    panel = next(panel for panel in board(name)["panels"] if panel["title"] == title)
+    return panel["targets"][0]["expr"]
 
 
 def choices(name):

@@ -112,6 +112,8 @@ def dashboard_queries(ask, folder, faults):
                 if faults:
                     # What has gone wrong may have done so on a host that is gone.
                     expr = expr.replace('="$instance"', '=~"$instance"')
+                # A prediction needs an hour of samples.
+                expr = expr.replace(" offset 1h", "")
                 where = f"{board['title']}, {title}" + (f", {host}" if len(hosts) > 1 else "")
                 yield where, re.sub(r"\$([a-zA-Z_]\w*)", lambda match: values[match[1]], expr), title
 
