@@ -38,20 +38,17 @@ def of_host(metric, matchers=""):
     return f"{metric}{{{matchers}}} and on () {LOCAL} or {metric}{{{chosen}}}"
 
 
-def hosts(up):
-    """The hosts with samples of `up` within the last day."""
-    return f"group by (instance) ({up}) or group by (instance) (max_over_time({up}[1d:15m]))"
-
-
 def dashboard(uid, title, description, panels, annotations, up=None):
     """`up` is the metric whose hosts can be chosen on the page."""
     variables = [_variable("datasource", "Data source", "datasource", query="prometheus")]
-    # A host's own dashboards need no choice, even if another data source was added later.
+    # The stack's own data source. A central Grafana without it selects its first Prometheus.
     variables[0]["current"] = {"text": "Prometheus", "value": "prometheus"}
     if up:
         # Grafana replaces a host that is not in the list with the first one, so a host that does
         # not report stays in it for a day, as in Fleet. A host's own list omits a former name.
-        query = f"query_result({hosts(up)} unless on () ({up} and on () {LOCAL}))"
+        past = f"group by (instance) (max_over_time({up}[1d:15m]))"
+        query = f"group by (instance) ({up}) or {past} unless on () ({up} and on () {LOCAL})"
+        query = f"query_result({query})"
         variables.append(
             _variable(
                 "instance",

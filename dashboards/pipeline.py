@@ -43,11 +43,9 @@ LAG = (
     f" - (prometheus_remote_storage_queue_highest_sent_timestamp_seconds{{{ALLOY}}} > 0)"
 )
 
-
 # Alloy sends an incomplete batch after five seconds. If Prometheus scrapes Alloy between a scrape
 # of the service and that send, it does so each time.
 USUAL = "Between a scrape and the next send, the samples of one scrape are pending"
-
 
 HOPS = stat(
     "Hops",
@@ -60,7 +58,6 @@ HOPS = stat(
     mappings=UP_OR_DOWN,
     width=18,
 )
-
 
 PROMETHEUS_STATS = [
     stat(
@@ -84,7 +81,6 @@ PROMETHEUS_STATS = [
         decimals=0,
     ),
 ]
-
 
 QUEUE_STATS = [
     stat(
@@ -114,7 +110,6 @@ QUEUE_STATS = [
     ),
 ]
 
-
 DISK_LIMIT_STATS = [
     stat(
         "Disk limit used",
@@ -137,14 +132,12 @@ DISK_LIMIT_STATS = [
     ),
 ]
 
-
 FIRING_ALERTS = firing_alerts(
     "Firing alerts",
     "What is wrong right now? Each alert's description says what to do. A host lists its own "
     "alerts at http://127.0.0.1:9090/alerts.",
     ALERTS,
 )
-
 
 SCRAPES = [
     row("Scrapes"),
@@ -171,14 +164,12 @@ SCRAPES = [
     ),
 ]
 
-
 # Alloy counts every attempt as sent, including retries and rejected samples.
 SENT, RETRIED, FAILED = (
     rate(f"prometheus_remote_storage_samples_{kind}total", ALLOY)
     for kind in ("", "retried_", "failed_")
 )
 RECEIVERS = f"clamp_min(2 - ({RETRIED} > bool 0) - 2 * ({FAILED} > bool 0), 0)"
-
 
 REMOTE_WRITE = [
     row("Alloy: remote write"),
@@ -253,7 +244,6 @@ REMOTE_WRITE = [
         width=8,
     ),
 ]
-
 
 PROMETHEUS_PANELS = [
     row("Prometheus"),
@@ -356,7 +346,6 @@ PROMETHEUS_PANELS = [
     ),
 ]
 
-
 GRAFANA_PANELS = [
     row("Grafana and process resources"),
     graph(
@@ -377,9 +366,9 @@ def process_panels(processes, width):
     return [
         graph(
             "Memory",
-            "How much memory is in use? Resident sets, including programs mapped from disk. The kernel "
-            "limits the memory of a unit's control group, which no metric shows: `systemctl "
-            "status 'metrics-*'` on the host.",
+            "How much memory is in use? Resident sets, including programs mapped from disk. The "
+            "kernel limits the memory of a unit's control group, which no metric shows: "
+            "`systemctl status 'metrics-*'` on the host.",
             "bytes",
             {"{{job}}": f"process_resident_memory_bytes{{{processes}}}"},
             width=width,
