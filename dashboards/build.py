@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes the dashboards of this folder as JSON: to etc/grafana/dashboards/ those that a host has for itself, and to
-central/dashboards/ those for a Grafana that has many hosts.
+"""Writes the dashboards of this directory as JSON.
 
     dashboards/build.py          writes them
-    dashboards/build.py --check  says which shipped file differs from its source, and exits 1
+    dashboards/build.py --check  lists the JSON files that differ from their source, and exits 1
 
-A new dashboard is a new file here, and its name in SOURCES. Its DASHBOARD is for a host; so is it for many, unless there is a
-CENTRAL for these, and nothing else where there is only that.
+A new dashboard is a new file here, and its name in SOURCES. Its DASHBOARD is for a host, in
+etc/grafana/dashboards/; its CENTRAL is for a central server, in central/dashboards/. A dashboard
+that serves both places has a symlink there.
 """
 
 import importlib
@@ -16,7 +16,7 @@ import sys
 
 SOURCES = ["service", "pipeline", "host", "fleet"]
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LOCAL, CENTRAL = ROOT / "etc/grafana/dashboards", ROOT / "central/dashboards"
+DIRECTORIES = {"DASHBOARD": "etc/grafana/dashboards", "CENTRAL": "central/dashboards"}
 
 
 def main():
@@ -36,17 +36,14 @@ def main():
 
 
 def files():
-    grafana = importlib.import_module("grafana")
     for name in SOURCES:
         module = importlib.import_module(name)
-        local, many = getattr(module, "DASHBOARD", None), getattr(module, "CENTRAL", None)
-        if local:
-            yield LOCAL / f"{name}.json", json.dumps(local, indent=2, ensure_ascii=False) + "\n"
-        board = grafana.central(many or local)
-        # A line for each panel: they are in most what those of a host are, and nobody should have to read them twice.
-        panels = ",\n".join(json.dumps(panel, ensure_ascii=False) for panel in board.pop("panels"))
-        rest = json.dumps(board, indent=2, ensure_ascii=False).removesuffix("\n}")
-        yield CENTRAL / f"{name}.json", f'{rest},\n  "panels": [\n{panels}\n  ]\n}}\n'
+        for variable, directory in DIRECTORIES.items():
+            board = getattr(module, variable, None)
+            if board:
+                assert board["uid"] == f"metrics-{name}", f"{name}: links need metrics-{name}"
+                text = json.dumps(board, indent=2, ensure_ascii=False) + "\n"
+                yield ROOT / directory / f"{name}.json", text
 
 
 main()

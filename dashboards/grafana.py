@@ -1,30 +1,67 @@
-"""Building blocks of our dashboards: functions that return pieces of Grafana's classic dashboard JSON.
+"""Building blocks of the dashboards: functions that return pieces of classic dashboard JSON.
 
-Plain dictionaries rather than Grafana's Foundation SDK: the few options we use fit on this page,
-need nothing installed, and stay readable by Grafana 9.3 as well as 13.
+Plain dictionaries instead of Grafana's Foundation SDK: the few options in use fit into this file,
+need no package, and work in Grafana 9.3 as well as 13.
 """
 
-import json
 import re
 
-DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
-# Grafana's schema version of 9.3; newer ones migrate it when they load it.
+# The schema version of Grafana 9.3; newer versions migrate it when they load a dashboard.
 SCHEMA_VERSION = 37
 
 GREEN, YELLOW, ORANGE, RED, BLUE, TEXT = "green", "yellow", "orange", "red", "blue", "text"
-GREY, NO_COLOR = "#808080", "transparent"
+GRAY, TRANSPARENT = "#808080", "transparent"
 
-# The window of a rate that says how it is now. It does not grow with the time range of the page, as $__rate_interval
-# does, and is what alerts use. The last sample of a host that went silent counts for as long.
+# The window of a rate in a tile or a cell, as in alerts. Unlike $__rate_interval it does not grow
+# with the time range. The last sample of a host counts for as long.
 NOW = "5m"
 
-# Grafana abbreviates its own units of a rate (c/s, p/s, c/m). A suffix is shown as it is written.
-SAMPLES, SERIES, QUERIES, PAGES = "suffix:samples/s", "suffix:series", "suffix:queries/s", "suffix:pages/s"
-PACKETS, CUTS = "suffix:packets/s", "suffix:cuts/min"
+# Grafana abbreviates its own units of rates (c/s, p/s, c/m); a suffix is shown as written.
+SAMPLES, SERIES, QUERIES = "suffix:samples/s", "suffix:series", "suffix:queries/s"
+PACKETS, PAGES, CONNECTIONS = "suffix:packets/s", "suffix:pages/s", "suffix:connections/min"
+ABBREVIATED = "cps cpm ops opm pps rps rpm wps wpm mps mpm iops".split()
+
+# A series that only the Prometheus of a host has, because it scrapes Alloy itself. At a central
+# server, the instance of Alloy's samples is the host's name.
+LOCAL = 'up{job="alloy", instance="127.0.0.1:12345"}'
+
+FIRING = 'alertstate="firing"'
 
 
-def dashboard(uid, title, description, panels, variables=(), annotations=()):
+def of_host(metric, matchers=""):
+    """The series of the chosen host and, at a central server, of its applications (HOST:PORT). In
+    a host's own Prometheus, every series. A dot in a host's name matches any character, because
+    PromQL does not accept Grafana's escaping."""
+    chosen = ", ".join(filter(None, [matchers, 'instance=~"$instance(:.+)?"']))
+    return f"{metric}{{{matchers}}} and on () {LOCAL} or {metric}{{{chosen}}}"
+
+
+def dashboard(uid, title, description, panels, annotations, up=None):
+    """`up` is the metric whose hosts can be chosen on the page."""
+    variables = [_variable("datasource", "Data source", "datasource", query="prometheus")]
+    # The stack's own data source. A central Grafana without it selects its first Prometheus.
+    variables[0]["current"] = {"text": "Prometheus", "value": "prometheus"}
+    if up:
+        # Grafana replaces a host that is not in the list with the first one, so a host that does
+        # not report stays in it for a day, as in Fleet. A host's own list omits a former name.
+        past = f"group by (instance) (max_over_time({up}[1d:15m]))"
+        query = f"group by (instance) ({up}) or {past} unless on () ({up} and on () {LOCAL})"
+        query = f"query_result({query})"
+        variables.append(
+            _variable(
+                "instance",
+                "Host",
+                "query",
+                datasource=DATASOURCE,
+                definition=query,
+                query={"query": query, "refId": "instance"},
+                regex='/instance="([^"]+)"/',
+                refresh=2,
+                sort=1,
+            )
+        )
     return {
         "uid": uid,
         "title": title,
@@ -33,7 +70,7 @@ def dashboard(uid, title, description, panels, variables=(), annotations=()):
         "schemaVersion": SCHEMA_VERSION,
         "version": 1,
         "editable": True,
-        # One crosshair over all panels: what happened at the same time is seen at a glance.
+        # A shared crosshair shows what happened at the same time.
         "graphTooltip": 1,
         "refresh": "15s",
         "time": {"from": "now-30m", "to": "now"},
@@ -45,7 +82,7 @@ def dashboard(uid, title, description, panels, variables=(), annotations=()):
                 "title": "",
                 "tags": ["metrics-stack"],
                 "asDropdown": False,
-                "includeVars": False,
+                "includeVars": True,
                 "keepTime": True,
                 "targetBlank": False,
                 "icon": "dashboard",
@@ -53,83 +90,31 @@ def dashboard(uid, title, description, panels, variables=(), annotations=()):
                 "url": "",
             }
         ],
-        "templating": {"list": list(variables)},
+        "templating": {"list": variables},
         "annotations": {"list": list(annotations)},
         "panels": _laid_out(panels),
     }
 
 
-def instances(of):
-    """The variable `instance`: which of the hosts that a metric comes from the page is about. One at a time, as a mean or a
-    sum of several would be nobody's; the dashboard Fleet has them side by side. `central` makes another query of it."""
-    query = f"label_values({of}, instance)"
+def _variable(name, label, kind, **options):
+    """A variable with one value: the mean or sum of several hosts would describe none of them."""
     return {
-        "name": "instance",
-        "label": "Host",
-        "type": "query",
-        "datasource": DATASOURCE,
-        "definition": query,
-        "query": {"query": query, "refId": "instance"},
+        "name": name,
+        "label": label,
+        "type": kind,
         "current": {},
         "includeAll": False,
         "multi": False,
         "options": [],
-        "refresh": 2,
+        "refresh": 1,
         "regex": "",
-        "sort": 1,
         "hide": 0,
         "skipUrlSync": False,
-    }
-
-
-# The chosen host's series, and those of its applications where the far end has them as HOST:PORT. A dot in a name stands for
-# any character here, as Grafana's way to escape it is none that a PromQL string takes.
-OF_HOST = 'instance=~"$instance(:.+)?"'
-
-
-def central(board):
-    """The same page for a Grafana that has many hosts: with a data source to choose, which has another uid there; with the
-    alerts of the chosen host alone; and with links that keep it. On one host every alert is of that host, whatever its labels."""
-    text = json.dumps(board)
-    for here, there in (
-        ('"uid": "prometheus"', '"uid": "${datasource}"'),
-        ('"includeVars": false', '"includeVars": true'),
-        (" (http://127.0.0.1:9090/alerts)", ""),
-    ):
-        text = text.replace(here, there)
-    if board["templating"]["list"]:
-        firing = json.dumps('ALERTS{alertstate="firing"')[1:-1]
-        text = text.replace(firing, f"{firing}, {json.dumps(OF_HOST)[1:-1]}")
-    board = json.loads(text)
-    # `label_values` returns the hosts of the page's time range only. Grafana replaces a value that it does not return by the
-    # first one: the page of a host that is silent for longer would turn into another host's. The Fleet dashboard keeps
-    # hosts for a day.
-    for variable in board["templating"]["list"]:
-        of = re.fullmatch(r"label_values\((.*), instance\)", variable["definition"])[1]
-        query = f"query_result(group by (instance) (max_over_time({of}[1d:15m])) or group by (instance) ({of}))"
-        variable |= {"definition": query, "query": {"query": query, "refId": "instance"}, "regex": '/instance="([^"]+)"/'}
-    board["templating"]["list"].insert(
-        0,
-        {
-            "name": "datasource",
-            "label": "Data source",
-            "type": "datasource",
-            "query": "prometheus",
-            "current": {},
-            "includeAll": False,
-            "multi": False,
-            "options": [],
-            "refresh": 1,
-            "regex": "",
-            "hide": 0,
-            "skipUrlSync": False,
-        },
-    )
-    return board
+    } | options
 
 
 def annotation(name, expr, title, color):
-    """A mark on all panels for the time in which a query has a result."""
+    """A mark on all panels while a query has a result."""
     return {
         "name": name,
         "datasource": DATASOURCE,
@@ -146,18 +131,29 @@ def row(title):
 
 
 def stat(
-    title, description, unit, expr, legend="", steps=(), names=None, missing=None, decimals=None, show="auto", **size
+    title,
+    description,
+    unit,
+    expr,
+    legend="",
+    thresholds=(),
+    mappings=None,
+    no_value=None,
+    decimals=None,
+    show="auto",
+    **size,
 ):
-    """One number, or one for each series, as it is at the end of the time range. `steps` colour it from a value on:
-    [(None, GREEN), (1, RED)]; `names` gives values a text: {1: ("Up", GREEN)}; `show="name"` shows the legend only."""
+    """A number for each series, at the end of the time range. `thresholds` give the color from a
+    value on: [(None, GREEN), (1, RED)]; `mappings` replace values: {1: ("Up", GREEN)};
+    `show="name"` shows only the legend."""
     defaults = {
         "unit": unit,
         "color": {"mode": "thresholds"},
-        "thresholds": _thresholds(steps or [(None, BLUE)]),
-        "mappings": _value_names(names or {}),
+        "thresholds": _thresholds(thresholds or [(None, BLUE)]),
+        "mappings": _mappings(mappings or {}),
     }
-    if missing:
-        defaults["noValue"] = missing
+    if no_value:
+        defaults["noValue"] = no_value
     if decimals is not None:
         defaults["decimals"] = decimals
     options = {
@@ -168,29 +164,24 @@ def stat(
         "orientation": "auto",
         "textMode": show,
     }
-    return _at_the_end(_panel("stat", title, description, {legend: expr}, defaults, options, size, (6, 3)))
+    return _panel("stat", title, description, {legend: expr}, defaults, options, size, (6, 3))
 
 
-def firing_alerts(title, description, which="", **size):
-    """A red tile for each alert that fires, or a green one that says none."""
-    firing = f'sum by (alertname) (ALERTS{{alertstate="firing"{which}}})'
+def firing_alerts(title, description, alerts):
+    """A red tile for each of the alerts, or a green one that says none."""
     calm = 'label_replace(vector(0), "alertname", "none", "", "")'
-    defaults = {
-        "unit": "none",
-        "color": {"mode": "thresholds"},
-        "thresholds": _thresholds([(None, GREEN), (1, RED)]),
-        "mappings": [],
-    }
-    options = {
-        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-        "colorMode": "background",
-        "graphMode": "none",
-        "justifyMode": "center",
-        "orientation": "auto",
-        "textMode": "name",
-    }
-    queries = {"{{alertname}}": f"{firing} or on () {calm}"}
-    return _at_the_end(_panel("stat", title, description, queries, defaults, options, size, (12, 3)))
+    panel = stat(
+        title,
+        description,
+        "none",
+        f"sum by (alertname) ({alerts}) or on () {calm}",
+        legend="{{alertname}}",
+        thresholds=[(None, GREEN), (1, RED)],
+        show="name",
+        width=12,
+    )
+    panel["options"] |= {"colorMode": "background", "justifyMode": "center"}
+    return panel
 
 
 def graph(
@@ -201,14 +192,15 @@ def graph(
     stack=False,
     colors=None,
     limits=(),
-    top=None,
-    least_top=None,
-    bottom=0,
+    max=None,
+    soft_max=None,
+    min=0,
     decimals=None,
     **size,
 ):
-    """Lines over time. `queries` maps legends to expressions, `colors` patterns of legends to colours,
-    `limits` draws lines at values: [(0.9, RED)], and the axis reaches `least_top` however low the lines are."""
+    """Lines over time. `queries` maps legends to expressions, `colors` maps patterns of legends to
+    colors, and `limits` draws lines at values: [(0.9, RED)]. The axis reaches at least
+    `soft_max`."""
     defaults = {
         "unit": unit,
         "color": {"mode": "palette-classic"},
@@ -223,19 +215,24 @@ def graph(
             "stacking": {"mode": "normal" if stack else "none", "group": "A"},
             "thresholdsStyle": {"mode": "line" if limits else "off"},
         },
-        "thresholds": _thresholds([(None, "transparent"), *limits]),
+        "thresholds": _thresholds([(None, TRANSPARENT), *limits]),
         "mappings": [],
     }
-    if least_top is not None:
-        defaults["custom"]["axisSoftMax"] = least_top
+    if soft_max is not None:
+        defaults["custom"]["axisSoftMax"] = soft_max
     if decimals is not None:
         defaults["decimals"] = decimals
-    if bottom is not None:
-        defaults["min"] = bottom
-    if top is not None:
-        defaults["max"] = top
+    if min is not None:
+        defaults["min"] = min
+    if max is not None:
+        defaults["max"] = max
     options = {
-        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+        "legend": {
+            "displayMode": "list",
+            "placement": "bottom",
+            "showLegend": True,
+            "calcs": [],
+        },
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
     panel = _panel("timeseries", title, description, queries, defaults, options, size, (12, 8))
@@ -249,27 +246,30 @@ def graph(
     return panel
 
 
-def timeline(title, description, queries, names, **size):
-    """A bar for each series, coloured by its state over time; `names` as for stat, one for each state. A bar of its own
-    shows when there was no series: without any, the panel would say "Data does not have a time field"."""
-    names = {-1: ("No samples", GREY)} | names
+def timeline(title, description, queries, mappings, **size):
+    """A bar for each series, colored by its state over time. `mappings` has every state, as for
+    stat. Without any series the panel would say "Data does not have a time field", so a gray bar
+    replaces them."""
+    mappings = {-1: ("No samples", GRAY)} | mappings
+    assert max(mappings.items())[1][1] == GREEN, f"{title}: the highest state is the best one"
     queries = {
-        legend: f'{expr} or on () label_replace(vector(-1), "{re.search("{{(.*?)}}", legend)[1]}", "none", "", "")'
+        legend: f"{expr} or on () "
+        f'label_replace(vector(-1), "{re.search("{{(.*?)}}", legend)[1]}", "none", "", "")'
         for legend, expr in queries.items()
     }
-    states = sorted(names.items())
+    states = sorted((value, color) for value, (_, color) in mappings.items())
     defaults = {
         "unit": "none",
         "color": {"mode": "thresholds"},
         "custom": {"fillOpacity": 70, "lineWidth": 0},
-        # The same colours as the names have: Grafana takes either, depending on how it merges values.
-        "thresholds": _thresholds([(value if place else None, color) for place, (value, (_, color)) in enumerate(states)]),
-        "mappings": _value_names(names),
+        # The colors of the mappings again: Grafana uses either, depending on how it merges values.
+        "thresholds": _thresholds([(None, states[0][1]), *states[1:]]),
+        "mappings": _mappings(mappings),
     }
     options = {
         "alignValue": "left",
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False},
-        # Merged by thresholds, values would be called "1+" rather than by their names.
+        # Merged by thresholds, states would be called "1+" instead of their names.
         "mergeValues": False,
         "rowHeight": 0.8,
         "showValue": "never",
@@ -278,43 +278,62 @@ def timeline(title, description, queries, names, **size):
     return _panel("state-timeline", title, description, queries, defaults, options, size, (12, 8))
 
 
-# Without a value, a cell would have the colour of the lowest threshold.
-EMPTY_CELL = [{"type": "special", "options": {"match": "null+nan", "result": {"text": "–", "color": NO_COLOR, "index": 9}}}]
+# Without a value, a cell would have the color of the lowest threshold.
+EMPTY_CELL = [
+    {
+        "type": "special",
+        "options": {
+            "match": "null+nan",
+            "result": {"text": "–", "color": TRANSPARENT, "index": 9},
+        },
+    }
+]
 
 
-def table(title, description, columns, sort, **size):
-    """A row for each host as it is now, the one with most in the column `sort` first, equal ones by their names. `columns` maps
-    titles to what they show:
-    `expr` with a series for each host; `label` instead of its value; `unit`, `decimals`, `steps` and `names` as for stat, which
-    colour the cell; and `links`, titles to addresses, in which ${__data.fields.Host} is the row's host."""
-    shown, hidden, overrides = {"instance": "Host"}, {"Time": True}, []
-    for ref, (column, its) in zip("ABCDEFGHIJ", ((c, i) for c, i in columns.items() if "expr" in i)):
-        shown[its.get("label", f"Value #{ref}")] = column
-        if "label" in its:
-            hidden[f"Value #{ref}"] = True
-    for column, its in columns.items():
-        properties = {"links": [{"title": name, "url": url, "targetBlank": False} for name, url in its["links"].items()]}
-        properties |= {name: its[name] for name in ("unit", "decimals") if name in its}
-        if "steps" in its:
-            # Called cellOptions since Grafana 9.4, which takes the old name from a page of this schema version.
-            properties |= {"custom.displayMode": "color-background", "thresholds": _thresholds(its["steps"])}
-        if "names" in its:
-            properties["mappings"] = _value_names(its["names"]) + EMPTY_CELL
+def table(title, description, columns, sort):
+    """A row for each host at the end of the time range. The highest values of the column `sort`
+    come first, then hosts by name. `columns` maps titles to a specification:
+    - `expr`: a series for each host, and `label` to show this label in place of the value
+    - `unit`, `decimals`, `thresholds` and `mappings`: as for stat, for the color of the cell
+    - `links`: titles and URLs, in which ${__data.fields.Host} is the host of the row"""
+    shown, hidden, overrides, queries = {"instance": "Host"}, {"Time": True}, [], {}
+    for column, spec in columns.items():
+        if "expr" in spec:
+            value = f"Value #{_ref(len(queries))}"
+            queries[column] = spec["expr"]
+            shown[spec.get("label", value)] = column
+            if "label" in spec:
+                hidden[value] = True
+        properties = {
+            "links": [
+                {"title": name, "url": url, "targetBlank": False}
+                for name, url in spec["links"].items()
+            ]
+        }
+        properties |= {name: spec[name] for name in ("unit", "decimals") if name in spec}
+        if "thresholds" in spec:
+            # Named cellOptions since Grafana 9.4, which migrates the old name.
+            properties["custom.displayMode"] = "color-background"
+            properties["thresholds"] = _thresholds(spec["thresholds"])
+        if "mappings" in spec:
+            properties["mappings"] = _mappings(spec["mappings"]) + EMPTY_CELL
         overrides.append(
             {
                 "matcher": {"id": "byName", "options": column},
                 "properties": [{"id": name, "value": value} for name, value in properties.items()],
             }
         )
-    queries = {column: its["expr"] for column, its in columns.items() if "expr" in its}
     defaults = {
         "unit": "none",
         "color": {"mode": "thresholds"},
         "thresholds": _thresholds([(None, TEXT)]),
         "mappings": EMPTY_CELL,
     }
-    options = {"showHeader": True, "sortBy": [{"displayName": sort, "desc": True}, {"displayName": "Host", "desc": False}]}
-    panel = _at_the_end(_panel("table", title, description, queries, defaults, options, size, (24, 14)))
+    options = {
+        "showHeader": True,
+        "sortBy": [{"displayName": sort, "desc": True}, {"displayName": "Host", "desc": False}],
+    }
+    panel = _panel("table", title, description, queries, defaults, options, {}, (24, 14))
     for target in panel["targets"]:
         target["format"] = "table"
     panel["fieldConfig"]["overrides"] = overrides
@@ -332,31 +351,40 @@ def table(title, description, columns, sort, **size):
     return panel
 
 
-def heatmap(title, description, unit, expr, **size):
-    """How the values of a histogram spread over time; `expr` gives a series for each bucket `le`."""
+def heatmap(title, description, unit, expr):
+    """The values of a histogram over time; `expr` has a series for each bucket `le`."""
     options = {
         "calculate": False,
         "cellGap": 1,
         "cellValues": {"unit": "short", "decimals": 0},
-        # Few are faint and many strong in either theme, as Grafana itself turns a scheme of one direction round on a dark
-        # page. With "opacity" instead, the fewest would not be seen at all: its lowest step is transparent.
+        # Low counts are faint in both themes, because Grafana reverses this scheme in the dark
+        # one. In the mode "opacity", the lowest counts would be invisible.
         "color": {"mode": "scheme", "scheme": "YlOrRd", "reverse": False, "steps": 64},
         "exemplars": {"color": "rgba(255,0,255,0.7)"},
         "filterValues": {"le": 1e-9},
         "legend": {"show": True},
         "rowsFrame": {"layout": "auto"},
         "showValue": "never",
-        # `show` is what versions before 10.2 read, `mode` what newer ones do.
+        # Grafana before 10.2 reads `show`, newer versions read `mode`.
         "tooltip": {"show": True, "mode": "single", "yHistogram": False, "showColorScale": False},
         "yAxis": {"axisPlacement": "left", "reverse": False, "unit": unit},
     }
     defaults = {"unit": unit, "custom": {"scaleDistribution": {"type": "linear"}}}
-    panel = _panel("heatmap", title, description, {"{{le}}": expr}, defaults, options, size, (24, 11))
+    queries = {"{{le}}": expr}
+    panel = _panel("heatmap", title, description, queries, defaults, options, {}, (24, 11))
     panel["targets"][0]["format"] = "heatmap"
     return panel
 
 
 def _panel(kind, title, description, queries, defaults, options, size, usual_size):
+    assert "?" in description, f"{title}: the description has no question that the panel answers"
+    assert defaults["unit"] not in ABBREVIATED, f"{title}: Grafana abbreviates the unit"
+    width, height = size.get("width", usual_size[0]), size.get("height", usual_size[1])
+    assert kind == "stat" or width >= 8, f"{title}: narrower than a third of the page"
+    # A column is 30 pixels wide and a letter about 7.5.
+    assert len(title) * 7.5 < width * 30 - 56, f"{title}: truncated on a page 800 pixels wide"
+    # Over a range, Grafana shows the last value as the present one, however old it is.
+    instant = {"instant": True, "range": False} if kind in ("stat", "table") else {"range": True}
     return {
         "type": kind,
         "title": title,
@@ -364,50 +392,51 @@ def _panel(kind, title, description, queries, defaults, options, size, usual_siz
         "datasource": DATASOURCE,
         "targets": [
             {
-                "refId": chr(ord("A") + index),
+                "refId": _ref(index),
                 "datasource": DATASOURCE,
                 "editorMode": "code",
                 "expr": expr,
                 "legendFormat": legend or "__auto",
-                "range": True,
+                **instant,
             }
             for index, (legend, expr) in enumerate(queries.items())
         ],
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": options,
-        "_size": (size.get("width", usual_size[0]), size.get("height", usual_size[1])),
+        "_size": (width, height),
     }
 
 
-def _at_the_end(panel):
-    """Makes instant queries of a panel's queries. Over a range, Grafana takes the last value in it for the present one,
-    however old it is."""
-    for target in panel["targets"]:
-        target.update({"instant": True, "range": False})
-    return panel
+def _ref(index):
+    return chr(ord("A") + index)
 
 
 def _laid_out(panels):
-    """Numbers the panels and places them from left to right, a new line where 24 columns are full."""
+    """Numbers the panels and places them in lines of 24 columns."""
     placed, x, y, line_height = [], 0, 0, 0
     for number, panel in enumerate(panels, start=1):
+        panel = dict(panel)
         width, height = panel.pop("_size")
         if x + width > 24:
+            assert x == 24, f"the line before {panel['title']} is not full"
             x, y, line_height = 0, y + line_height, 0
-        placed.append({"id": number, **panel, "gridPos": {"x": x, "y": y, "w": width, "h": height}})
+        grid_pos = {"x": x, "y": y, "w": width, "h": height}
+        placed.append({"id": number, **panel, "gridPos": grid_pos})
         x, line_height = x + width, max(line_height, height)
+    assert x == 24, "the last line is not full"
     return placed
 
 
-def _thresholds(steps):
-    return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]}
+def _thresholds(thresholds):
+    steps = [{"value": value, "color": color} for value, color in thresholds]
+    return {"mode": "absolute", "steps": steps}
 
 
-def _value_names(names):
-    if not names:
+def _mappings(mappings):
+    if not mappings:
         return []
     options = {
         str(value): {"text": text, "color": color, "index": index}
-        for index, (value, (text, color)) in enumerate(names.items())
+        for index, (value, (text, color)) in enumerate(mappings.items())
     }
     return [{"type": "value", "options": options}]

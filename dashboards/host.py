@@ -1,21 +1,30 @@
-"""The machine below: has it CPU, memory, disk and network to spare?"""
+"""Host: does the machine have spare CPU, memory, disk and network?"""
 
-from grafana import BLUE, GREEN, NOW, ORANGE, PACKETS, PAGES, RED, YELLOW
-from grafana import annotation, dashboard, firing_alerts, graph, instances, row, stat
+from grafana import BLUE, FIRING, GREEN, NOW, ORANGE, PACKETS, PAGES, RED, YELLOW
+from grafana import annotation, dashboard, firing_alerts, graph, of_host, row, stat
 
 HOST = 'job="node", instance="$instance"'
-# What lies in memory or can't be written does not fill up.
+# File systems in memory and read-only ones do not fill up.
 FILLS_UP = 'fstype!~"tmpfs|ramfs|squashfs|iso9660|erofs"'
 DISKS = f"{HOST}, {FILLS_UP}"
 BLOCK_DEVICES = f'{HOST}, device!~"loop.*|ram.*|sr.*"'
-# As in etc/alloy/config.alloy, which has the reason; here for what other exporters send.
+# As in etc/alloy/config.alloy, which explains it; here for samples of other exporters.
 NOT_REAL = (
     "lo|(ifb|dummy|sit|tunl|ip6tnl|veth|docker|podman|lxc|lxd|incus|cni|flannel|cali|cilium|kube|virbr|vnet).*"
     "|br-[0-9a-f]{12}"
 )
 NETWORK = f'{HOST}, device!~"{NOT_REAL}"'
 
+ALERTS = of_host("ALERTS", f'{FIRING}, alertname=~"Host.*"')
+
 USED_SPACE = f"1 - node_filesystem_avail_bytes{{{DISKS}}} / node_filesystem_size_bytes{{{DISKS}}}"
+# Between 0 and the size, and only after an hour of samples. `+ 0` drops the metric's name, so that
+# a prediction at its limit stays the same line.
+FREE_IN_24_H = (
+    f"(clamp_min(predict_linear(node_filesystem_avail_bytes{{{DISKS}}}[6h], 86400), 0)"
+    f" < node_filesystem_size_bytes{{{DISKS}}} or node_filesystem_size_bytes{{{DISKS}}} + 0)"
+    f" and node_filesystem_avail_bytes{{{DISKS}}} offset 1h"
+)
 USED_MEMORY = f"1 - node_memory_MemAvailable_bytes{{{HOST}}} / node_memory_MemTotal_bytes{{{HOST}}}"
 IDLE = f'{HOST}, mode="idle"'
 BUSY = f'{HOST}, mode!="idle"'
@@ -26,7 +35,8 @@ def rate(metric, selector=HOST, window="$__rate_interval"):
     return f"rate({metric}{{{selector}}}[{window}])"
 
 
-# Prometheus puts a notice on the panel when the name of a counter does not end in _total. A sum has no name.
+# Prometheus adds a notice to the panel if the name of a counter does not end in _total. A sum has
+# no name.
 def nameless_rate(metric):
     return f"rate(({metric}{{{HOST}}} + 0)[$__rate_interval:15s])"
 
@@ -38,11 +48,16 @@ def memory(name):
 DASHBOARD = dashboard(
     uid="metrics-host",
     title="Host",
-    description="Has the machine CPU, memory, disk and network to spare, and what runs out first?",
-    variables=[instances('up{job="node"}')],
+    description="Does the machine have spare CPU, memory, disk and network, and what runs out first?",
+    up='up{job="node"}',
     annotations=[
-        annotation("Restarts", f"time() - node_boot_time_seconds{{{HOST}}} < 60", "The host was started", BLUE),
-        annotation("Alerts", 'ALERTS{alertstate="firing", alertname=~"Host.*"}', "{{alertname}}", RED),
+        annotation(
+            "Restarts",
+            f"time() - node_boot_time_seconds{{{HOST}}} < 60",
+            "The host was booted",
+            BLUE,
+        ),
+        annotation("Alerts", ALERTS, "{{alertname}}", RED),
     ],
     panels=[
         stat(
@@ -50,63 +65,68 @@ DASHBOARD = dashboard(
             "Is it busy? The share of all cores that was not idle over five minutes.",
             "percentunit",
             f"1 - avg({rate('node_cpu_seconds_total', IDLE, NOW)})",
-            steps=[(None, GREEN), (0.8, YELLOW), (0.95, RED)],
+            thresholds=[(None, GREEN), (0.8, YELLOW), (0.95, RED)],
             decimals=0,
         ),
         stat(
             "Load per core",
-            "Do tasks queue for the CPU or the disk? The load of five minutes over the cores; above 1 some wait.",
+            "Do tasks queue for the CPU or a disk? The load over five minutes, divided by the "
+            "cores; above 1, some tasks wait.",
             "short",
             f"sum(node_load5{{{HOST}}}) / {CORES}",
-            steps=[(None, GREEN), (1, YELLOW), (2, RED)],
+            thresholds=[(None, GREEN), (1, YELLOW), (2, RED)],
             decimals=2,
         ),
         stat(
             "Memory used",
-            "How much memory is taken for good? What the kernel could give back, such as caches, counts as free.",
+            "How much memory is in use? Caches that the kernel can free count as unused.",
             "percentunit",
             f"max({USED_MEMORY})",
-            steps=[(None, GREEN), (0.8, YELLOW), (0.9, RED)],
+            thresholds=[(None, GREEN), (0.8, YELLOW), (0.9, RED)],
             decimals=0,
         ),
         stat(
             "Fullest disk",
-            "How full is the file system with the least room?",
+            "How full is the file system with the least free space?",
             "percentunit",
             f"max({USED_SPACE})",
-            steps=[(None, GREEN), (0.8, YELLOW), (0.95, RED)],
+            thresholds=[(None, GREEN), (0.8, YELLOW), (0.95, RED)],
             decimals=0,
         ),
         stat(
             "OOM kills",
-            "Has the kernel, or a unit's memory limit, killed a process since the host started?",
+            "Has the kernel killed a process for lack of memory since the host booted? The host "
+            "or a unit was at its limit.",
             "short",
             f"sum(node_vmstat_oom_kill{{{HOST}}})",
-            steps=[(None, GREEN), (1, ORANGE)],
+            thresholds=[(None, GREEN), (1, ORANGE)],
         ),
         stat(
             "Uptime",
-            "Since when does the host run?",
+            "How long has the host been running?",
             "s",
             f"time() - max(node_boot_time_seconds{{{HOST}}})",
         ),
         firing_alerts(
-            "Firing alerts of the host",
-            "What is wrong with the host right now? Each alert's description (http://127.0.0.1:9090/alerts) says what to do.",
-            which=', alertname=~"Host.*"',
+            "Firing host alerts",
+            "What is wrong with the host right now? Each alert's description says what to do. A "
+            "host lists its own alerts at http://127.0.0.1:9090/alerts.",
+            ALERTS,
         ),
         row("CPU and memory"),
         graph(
             "CPU",
-            "What does the CPU do? All cores together are 100 %; steal is time that the hypervisor gave to others.",
+            "What uses the CPU? All cores together are 100%; steal is time that the hypervisor "
+            "gave to other machines.",
             "percentunit",
             {"{{mode}}": f"avg by (mode) ({rate('node_cpu_seconds_total', BUSY)})"},
             stack=True,
-            top=1,
+            max=1,
         ),
         graph(
             "Load",
-            "Do tasks queue? Tasks that run or wait, over one, five and fifteen minutes, beside the number of cores.",
+            "Do tasks queue? Tasks that run or wait, over one, five and fifteen minutes, next to "
+            "the number of cores.",
             "short",
             {
                 "1 min": f"node_load1{{{HOST}}}",
@@ -118,7 +138,8 @@ DASHBOARD = dashboard(
         ),
         graph(
             "Memory",
-            "Who has the memory? Caches are given back when programs need it; used memory is not.",
+            "What uses the memory? The kernel frees caches when programs need memory; used "
+            "memory it can't free.",
             "bytes",
             {
                 "used": f"{memory('MemTotal')} - {memory('MemFree')} - {memory('Buffers')}"
@@ -131,8 +152,9 @@ DASHBOARD = dashboard(
         ),
         graph(
             "Paging",
-            "Does the host read programs and data back from disk for want of memory? Swap, and faults that had to wait for "
-            "the disk; bursts at the start of a program are usual.",
+            "Does the host read programs and data back from disk for lack of memory? Pages "
+            "swapped, and page faults that waited for the disk; bursts when a program starts are "
+            "normal.",
             PAGES,
             {
                 "major faults": nameless_rate("node_vmstat_pgmajfault"),
@@ -141,8 +163,8 @@ DASHBOARD = dashboard(
             },
         ),
         graph(
-            "Pressure",
-            "How much of the time do tasks wait because something is short? The share of time in which at least one task "
+            "Pressure (some)",
+            "How long do tasks wait for a resource? The share of time in which at least one task "
             "waited for CPU, disk or memory.",
             "percentunit",
             {
@@ -152,8 +174,9 @@ DASHBOARD = dashboard(
             },
         ),
         graph(
-            "Standstill",
-            "How much of the time does nothing get on? The share of time in which every task waited for disk or memory.",
+            "Pressure (full)",
+            "How long is all work stalled? The share of time in which every task waited for disk "
+            "or memory.",
             "percentunit",
             {
                 "disk": rate("node_pressure_io_stalled_seconds_total"),
@@ -163,18 +186,18 @@ DASHBOARD = dashboard(
         row("Disks"),
         graph(
             "Space used",
-            "Which file system runs full?",
+            "Which file system is filling up?",
             "percentunit",
             {"{{mountpoint}}": USED_SPACE},
-            top=1,
+            max=1,
             limits=[(0.95, RED)],
         ),
         graph(
-            "Space left in a day",
-            "Will there be room tomorrow? The pace of the last six hours drawn on for a day; at 0 the disk is full. "
-            "In the first hours of a host it takes a moment's pace for the day's.",
+            "Free space in 24 h",
+            "How much space will be left tomorrow? The trend of the last six hours continued for "
+            "a day; at 0 the disk is full. A new host has no line for an hour.",
             "bytes",
-            {"{{mountpoint}}": f"clamp_min(predict_linear(node_filesystem_avail_bytes{{{DISKS}}}[6h], 86400), 0)"},
+            {"{{mountpoint}}": FREE_IN_24_H},
         ),
         graph(
             "Disk throughput",
@@ -188,24 +211,29 @@ DASHBOARD = dashboard(
         ),
         graph(
             "Disk busy",
-            "Is a disk the bottleneck? The share of time in which it had something to do; pressure says whether anybody waited.",
+            "Is a disk the bottleneck? The share of time in which it had requests to process; "
+            "pressure shows whether tasks waited.",
             "percentunit",
             {"{{device}}": rate("node_disk_io_time_seconds_total", BLOCK_DEVICES)},
-            top=1,
+            max=1,
             width=8,
         ),
         graph(
             "Inodes used",
-            "Which file system runs out of inodes? Many small files can fill it while there is room.",
+            "Which file system runs out of inodes? Many small files can use them up while there "
+            "is space.",
             "percentunit",
-            {"{{mountpoint}}": f"1 - node_filesystem_files_free{{{DISKS}}} / (node_filesystem_files{{{DISKS}}} > 0)"},
-            top=1,
+            {
+                "{{mountpoint}}": f"1 - node_filesystem_files_free{{{DISKS}}} / (node_filesystem_files{{{DISKS}}} > 0)"
+            },
+            max=1,
             width=8,
         ),
         row("Network"),
         graph(
             "Traffic",
-            "How much comes and goes? Real interfaces only, without the host's talk to itself and the ends of its containers.",
+            "How much is received and sent? Only real interfaces, without loopback and those of "
+            "containers.",
             "Bps",
             {
                 "{{device}} in": rate("node_network_receive_bytes_total", NETWORK),
@@ -215,7 +243,7 @@ DASHBOARD = dashboard(
         ),
         graph(
             "Errors and drops",
-            "Does the network lose packets? Anything but 0 for long is worth a look.",
+            "Does the network lose packets? Investigate anything that stays above 0.",
             PACKETS,
             {
                 f"{{{{device}}}} {way}": f"{rate(f'node_network_{metric}_errs_total', NETWORK)}"
@@ -230,7 +258,7 @@ DASHBOARD = dashboard(
             "short",
             {
                 "established": f"node_netstat_Tcp_CurrEstab{{{HOST}}}",
-                "closed, waiting": f"node_sockstat_TCP_tw{{{HOST}}}",
+                "time wait": f"node_sockstat_TCP_tw{{{HOST}}}",
             },
             width=8,
         ),
