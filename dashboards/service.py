@@ -181,7 +181,7 @@ DASHBOARD = dashboard(
             # the zoom.
             CONNECTIONS,
             {
-                "{{instance}}": f"60 * rate(metrics_service_connections_cut_total{{{SERVICE}}}[$__rate_interval])"
+                "{{instance}}": f"60 * rate(metrics_service_connections_aborted_total{{{SERVICE}}}[$__rate_interval])"
             },
         ),
         row("Process"),

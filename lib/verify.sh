@@ -95,13 +95,16 @@ targets_are_read() {
       why="not a file"
     elif ! alloy_may_read "$file"; then
       why="Alloy may not read it: sudo chmod o+r $(printf %q "$file")"
-    elif ! was_read "$file" <<<"$read"; then
+    elif ! begins_a_list "$file" || ! was_read "$file" <<<"$read"; then
       why="Alloy finds no list of targets in it: journalctl -u metrics-alloy.service -g $(printf %q "${file##*/}")"
     fi
     [[ -z $why ]] || unread+="${unread:+; }${file##*/}: $why"
   done < <(target_files)
   [[ -z $unread ]] || { echo "$unread" && return 1; }
 }
+# begins_a_list FILE: Alloy's time of a change is in whole seconds. A file that it read while it was still empty would count as
+# read after the first bad line.
+begins_a_list() { text_of "$1" | awk '!/^[[:space:]]*(#|---|$)/ { bad = !/^[[:space:]]*[-[]/; exit } END { exit bad }'; }
 # was_read FILE: by the metric that Alloy has of each file, from standard input.
 was_read() {
   local name=${1//\\/\\\\}

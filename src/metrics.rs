@@ -42,7 +42,7 @@ impl Metrics {
         .buckets([&FAST_BUCKETS[..], DEFAULT_BUCKETS].concat());
         let active = Opts::new("active_connections", "HTTP requests in flight, except those to /metrics.");
         let aborted =
-            Opts::new("metrics_service_connections_cut_total", "Connections closed for a client's misbehavior.");
+            Opts::new("metrics_service_connections_aborted_total", "Connections closed for a client's misbehavior.");
         let build = Opts::new("metrics_service_build_info", "Always 1; the label is the running version.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
 

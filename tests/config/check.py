@@ -66,7 +66,7 @@ def test_grafana_connects_to_no_other_host():
 
 
 def test_grafana_is_provisioned():
-    for name in ("alerting", "dashboards", "datasources", "notifiers", "plugins"):
+    for name in ("alerting", "dashboards", "datasources", "plugins"):
         if not any((PROVISIONING / name).iterdir()):
             yield f"git does not keep the empty directory {name}, and Grafana logs an error"
     providers = [

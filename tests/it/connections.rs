@@ -14,7 +14,7 @@ use nix::sys::socket::{self, sockopt, AddressFamily, SockFlag, SockType, Sockadd
 use crate::http::Client;
 use crate::service::Service;
 
-const ABORTED: &str = "metrics_service_connections_cut_total";
+const ABORTED: &str = "metrics_service_connections_aborted_total";
 
 #[test]
 fn a_connection_serves_many_requests() {

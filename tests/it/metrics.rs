@@ -46,7 +46,7 @@ fn expected() -> BTreeSet<String> {
         }
     }
     series.insert("active_connections".to_string());
-    series.insert("metrics_service_connections_cut_total".to_string());
+    series.insert("metrics_service_connections_aborted_total".to_string());
     series.insert(r#"metrics_service_build_info{version="0.1.0"}"#.to_string());
     series.extend(PROCESS.map(str::to_string));
     series
@@ -66,7 +66,7 @@ fn the_first_scrape_has_every_series_at_zero() {
     let text = Service::start().call("GET", "/metrics").body;
     assert_eq!(names(&text), expected());
     for (series, value) in samples(&text) {
-        let zero = ["http_", "active_connections", "metrics_service_connections_cut"];
+        let zero = ["http_", "active_connections", "metrics_service_connections_aborted"];
         if zero.iter().any(|name| series.starts_with(name)) {
             assert_eq!(value, "0", "{series}");
         }
@@ -80,7 +80,7 @@ fn the_first_scrape_has_every_series_at_zero() {
         "http_request_duration_seconds histogram",
         "http_requests_total counter",
         "metrics_service_build_info gauge",
-        "metrics_service_connections_cut_total counter",
+        "metrics_service_connections_aborted_total counter",
         "process_cpu_seconds_total counter",
     ]);
     let gauges: Vec<String> = PROCESS[1..].iter().map(|name| format!("{name} gauge")).collect();
