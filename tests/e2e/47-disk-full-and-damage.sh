@@ -87,10 +87,16 @@ things_in_the_way() {
   in_container sh -c 'rm /etc/metrics-stack/targets.d && mv /etc/t /etc/metrics-stack/targets.d && sed -i s/3001/4001/ /etc/metrics-stack/grafana/grafana.ini'
   refuses 1 "has others: http_port=:4001" in_container "${INSTALL[@]}"
   in_container sed -i s/4001/3001/ /etc/metrics-stack/grafana/grafana.ini
-  in_container sh -c 'sed -i "s/=15d/=15 d/" /etc/metrics-stack/prometheus/retention.env && umask 027 && echo "groups: []" >/etc/metrics-stack/prometheus/rules/mine.yml'
-  refuses 1 'refuses the options of metrics-prometheus.service: unknown unit " d"' in_container "${INSTALL[@]}"
+  # The rule needs the flag, which promtool gets as well.
+  in_container sh -c 'sed -i "s/=15d/=15 d/" /etc/metrics-stack/prometheus/retention.env &&
+    sed -i "s/--web.enable-remote/--enable-feature=promql-experimental-functions &/" /etc/systemd/system/metrics-prometheus.service &&
+    systemctl daemon-reload && umask 027 &&
+    echo "groups: [{name: a, rules: [{record: a, expr: sort_by_label(up)}]}]" >/etc/metrics-stack/prometheus/rules/mine.yml'
+  refuses 1 'refuses /etc/metrics-stack/prometheus/retention.env: unknown unit " d"' in_container "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "run: sudo chmod o+r /etc/metrics-stack/prometheus/rules/mine.yml"
-  in_container sh -c 'sed -i "s/=15 d/=15d/" /etc/metrics-stack/prometheus/retention.env && rm /etc/metrics-stack/prometheus/rules/mine.yml'
+  lacks "$(<"$SCRATCH/refusal")" "refuses its configuration"
+  in_container sh -c 'sed -i "s/=15 d/=15d/" /etc/metrics-stack/prometheus/retention.env && rm /etc/metrics-stack/prometheus/rules/mine.yml &&
+    sed -i "s/--enable-feature=[a-z-]* //" /etc/systemd/system/metrics-prometheus.service && systemctl daemon-reload'
 }
 
 # It is asked for its version as nobody, and what it says becomes no path.
