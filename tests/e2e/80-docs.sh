@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What the README and docs/ tell people to type, typed. A block of theirs that can't be run here says why in a comment before it.
+# Runs the commands of README.md and docs/. A block that can't be run here has a comment above it that
+# says why.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
@@ -15,7 +16,7 @@ blocks() {
 
 runs() {
   cat "$1"
-  # The commands of a page are for a person with sudo, in the checkout.
+  # The commands of a page are for an administrator with sudo, in the checkout.
   { echo 'sudo() { "$@"; }' && echo "cd $CHECKOUT" && cat "$1"; } >"$1.run"
   in_container bash -euo pipefail -c "$(<"$1.run")"
 }
@@ -58,6 +59,8 @@ test "install" installs_verified
 test "docs/metrics.md: every query gives a series" queries_give_series
 test "docs/metrics.md: every metric of the service is in it" every_metric_is_explained
 page_runs docs/operations.md
+page_runs docs/forwarding.md
+page_runs docs/offline-install.md
 test "docs/operations.md: the password is the new one" password_is_the_new_one
 page_runs docs/troubleshooting.md
 page_runs README.md

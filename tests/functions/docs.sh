@@ -4,7 +4,7 @@
 # The file may be there from an earlier run, and may have been readable by everyone.
 test_a_password_is_written_for_root_alone() {
   local command mode
-  command=$(grep --fixed-strings '/etc/central-password' "$ROOT/docs/operations.md" | grep "^echo .* sudo ")
+  command=$(grep -E "^(sudo rm|echo .*) .*/etc/central-password" "$ROOT/docs/forwarding.md")
   command=${command//\/etc\//$SCRATCH/}
   sudo() { "$@"; }
   umask 022
