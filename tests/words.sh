@@ -47,7 +47,7 @@ n[o']t be had\b => could not be downloaded
 \bprove[sdn]?\b(?!( nothing|$)) => verify
 \b([Cc]olour|[Bb]ehaviour|[Ll]icences?|[Hh]onour|[Ff]avour)(s|ed|ing)?\b => US spelling
 \b[a-z]+(alis|ognis|eris|ganis|chronis)(e|es|ed|ing|ation)\b => US spelling: -ize
-^(?!.*(Grafana|folder:)).*((^|\s)(#|//[/!]?) |\b(say|die|error|warn|usage_error|fail_check|echo) "|^[A-Z|*-][^=$]*).*?\K\bfolders?\b(?![=:"]) => directory
+^(?!.*(Grafana|title|folder:)).*((^|\s)(#|//[/!]?) |\b(say|die|error|warn|usage_error|fail_check|echo) "|^[A-Z|*-][^=$]*).*?\K\bfolders?\b(?![=:"]) => directory
 LIST
 }
 

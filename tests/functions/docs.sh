@@ -14,3 +14,10 @@ test_a_password_is_written_for_root_alone() {
     equal "the file over one of mode $mode" "$(stat --format %a "$SCRATCH/central-password") $(<"$SCRATCH/central-password")" "600 the password"
   done
 }
+
+test_the_readme_counts_the_alerts() {
+  local count
+  count=$(cat "$ROOT"/etc/prometheus/rules/*.yml | grep -c 'alert:')
+  contains "$(<"$ROOT/README.md")" "- $count alerts"
+  contains "$(<"$ROOT/CHANGELOG.md")" "$count alerts"
+}
