@@ -19,7 +19,7 @@ words() {
 (^|[.;#/*] )What (is|no|was|has (no|a|been (?!tested))|can|comes|does|did|did not|both|only|runs|stays|must)\b(?!.*\?) => a noun
 \banew\b => again
 , too([.,;:)]|$) => also, before the verb
-[0-9] %(?=[ ,.;:)]|$) => 5%, without a space
+(^|[\s(])[0-9.,]+ %(?=[ ,.;:)]|$) => 5%, without a space
 \b(requests|samples|series|bytes|[KMG]B|times|writes|scrapes) a second\b => per second
 \b([Mm]end(s|ed)?|mending)\b => fix, repair
 \b[Aa] person('s)?\b => you in docs; the administrator, or user-edited, in comments
@@ -41,7 +41,7 @@ n[o']t be had\b => could not be downloaded
 \bstands? in (the|a|each|its)\b => is in, appears in
 \bhand(s|ed|ing)? (it |them )?over\b => pass
 \btak(es?|en|ing) (it )?away\b => remove
-, as (it|they|there|this|these|those|nothing|nobody)\b => because
+, as (it|they|there|this|these|those|nothing|nobody)\b(?! (do|does|did|will|would)\b) => because
 \bis to be\b => can be, must be, or the imperative
 \bit says so\b => prints
 \bprove[sdn]?\b(?!( nothing|$)) => verify
