@@ -52,13 +52,15 @@ LIST
 }
 
 main() {
-  local files=("$@") pattern better passed=0 failed=0 found
-  if ((${#files[@]} == 0)); then
-    mapfile -t files < <(git ls-files -- . ':!*.json' ':!*.lock' ':!*.sum' ':!*.png' ':!LICENSE' ':!tests/words.sh')
-  fi
+  local files=("$@") pattern better passed=0 failed=0 found status
+  if ((${#files[@]} == 0)); then mapfile -t files < <(text_files); fi
   while IFS= read -r pattern; do
     better=${pattern##* => } pattern=${pattern% => *}
-    if found=$(grep --line-number --with-filename --only-matching --perl-regexp -e "$pattern" "${files[@]}"); then
+    status=0
+    found=$(grep -nHoP -e "$pattern" "${files[@]}") || status=$?
+    # An error of grep, such as an invalid pattern, must not look like a pass.
+    if ((status > 1)); then exit 1; fi
+    if ((status == 0)); then
       printf '%s\n' "${found//$'\n'/" → $better"$'\n'} → $better"
       failed=$((failed + 1))
     else
@@ -67,6 +69,14 @@ main() {
   done < <(words)
   printf '%s passed, %s failed\n' "$passed" "$failed"
   ((failed == 0))
+}
+
+# text_files: prints the tracked files, except generated ones, and symlinks to files that are here.
+text_files() {
+  local file
+  while IFS= read -r file; do
+    if [[ -f $file && ! -L $file ]]; then printf '%s\n' "$file"; fi
+  done < <(git ls-files -- ':!*.json' ':!*.lock' ':!*.sum' ':!*.png' ':!LICENSE' ':!tests/words.sh')
 }
 
 main "$@"

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Runs the commands of README.md and docs/. A block that can't be run here has a comment above it that
-# says why.
+# What the README and docs/ tell people to type, typed. A block of theirs that can't be run here says why in a comment before it.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
@@ -16,7 +15,7 @@ blocks() {
 
 runs() {
   cat "$1"
-  # The commands of a page are for an administrator with sudo, in the checkout.
+  # The commands of a page are for a person with sudo, in the checkout.
   { echo 'sudo() { "$@"; }' && echo "cd $CHECKOUT" && cat "$1"; } >"$1.run"
   in_container bash -euo pipefail -c "$(<"$1.run")"
 }
