@@ -31,6 +31,7 @@ main() {
   # Alone: it tells how long a client waits.
   part "hostile clients" cargo test --locked hostile
   part "scripts" scripts
+  part "words" tests/words.sh
   part "functions" tests/functions/run.sh
   part "units" tests/units.sh
   part "configuration" configuration

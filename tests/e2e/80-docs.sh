@@ -58,6 +58,8 @@ test "install" installs_verified
 test "docs/metrics.md: every query gives a series" queries_give_series
 test "docs/metrics.md: every metric of the service is in it" every_metric_is_explained
 page_runs docs/operations.md
+page_runs docs/forwarding.md
+page_runs docs/offline-install.md
 test "docs/operations.md: the password is the new one" password_is_the_new_one
 page_runs docs/troubleshooting.md
 page_runs README.md

@@ -4,7 +4,7 @@
 # The file may be there from an earlier run, and may have been readable by everyone.
 test_a_password_is_written_for_root_alone() {
   local command mode
-  command=$(grep --fixed-strings '/etc/central-password' "$ROOT/docs/operations.md" | grep "^echo .* sudo ")
+  command=$(grep -E "^(sudo rm|echo .*) .*/etc/central-password" "$ROOT/docs/forwarding.md")
   command=${command//\/etc\//$SCRATCH/}
   sudo() { "$@"; }
   umask 022
@@ -13,4 +13,11 @@ test_a_password_is_written_for_root_alone() {
     eval "$command"
     equal "the file over one of mode $mode" "$(stat --format %a "$SCRATCH/central-password") $(<"$SCRATCH/central-password")" "600 the password"
   done
+}
+
+test_the_readme_counts_the_alerts() {
+  local count
+  count=$(cat "$ROOT"/etc/prometheus/rules/*.yml | grep -c 'alert:')
+  contains "$(<"$ROOT/README.md")" "- $count alerts"
+  contains "$(<"$ROOT/CHANGELOG.md")" "$count alerts"
 }
