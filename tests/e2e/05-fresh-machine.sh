@@ -19,7 +19,7 @@ gets_what_it_needs() {
     script --quiet --return --command "$CHECKOUT/install.sh --from $ARCHIVE_DIR --versions $ARCHIVE_DIR/versions.conf" /dev/null
   # A terminal gets carriage returns.
   tr -d '\r' <"$SCRATCH/screen" >"$SCRATCH/install"
-  says_how_to_go_on
+  prints_next_steps
   contains "$(<"$SCRATCH/install")" "from the distribution: curl ca-certificates unzip $1 "
   contains "$(<"$SCRATCH/install")" "building the service, 3 s"
   contains "$(<"$SCRATCH/install")" "unpacking grafana, 0 s"

@@ -11,48 +11,48 @@ readonly FIRST='fleet-9f3 "pass\word"' SECOND=second-password TOKEN=fleet-9f3-to
 declare -A DISKS=()
 trap 'for DISK in "${DISKS[@]}"; do power_off; done' EXIT
 
-# machine NAME NUMBER
-machine() {
+# boot_machine NAME NUMBER
+boot_machine() {
   boot trixie --private-network --hostname="$1"
   DISKS[$1]=$DISK
-  cable "$2"
-  copy_in "$FAR/far.pem" /root/far.pem
-  copy_in "$FAR/wrong.pem" /root/wrong.pem
-  copy_in "$FAR/cn.pem" /root/cn.pem
+  connect_to_central "$2"
+  copy_in "$CENTRAL/far.pem" /root/far.pem
+  copy_in "$CENTRAL/wrong.pem" /root/wrong.pem
+  copy_in "$CENTRAL/cn.pem" /root/cn.pem
   copy_in <(printf '%s\n' "$FIRST") /root/password
   copy_in <(echo "$TOKEN") /root/token
   in_container chmod 0600 /root/password /root/token
 }
 copy_in() { in_container sh -c "cat >$2" <"$1"; }
-# here NAME: what follows is on that machine; on NAME COMMAND...: that alone.
-here() { DISK=${DISKS[$1]} NSPAWN=(--machine=vm-trixie --private-network --hostname="$1"); }
-on() {
+# select_machine NAME: what follows is on that machine; on NAME COMMAND...: that alone.
+select_machine() { DISK=${DISKS[$1]} NSPAWN=(--machine=vm-trixie --private-network --hostname="$1"); }
+on_machine() {
   local DISK NSPAWN
-  here "$1"
+  select_machine "$1"
   "${@:2}"
 }
-# aside NAME TEST COMMAND...: a test on that machine while others run, until together.
-aside() {
-  beside "$@" &
-  ASIDE+=($!)
+# test_in_background NAME TEST COMMAND...: a test on that machine while others run, until together.
+test_in_background() {
+  test_on_machine "$@" &
+  BACKGROUND_TESTS+=($!)
 }
-beside() {
+test_on_machine() {
   local DISK NSPAWN SCRATCH
-  here "$1"
-  SCRATCH=$(mktemp -d "$FAR/../aside.XXXXXX")
+  select_machine "$1"
+  SCRATCH=$(mktemp -d "$CENTRAL/../aside.XXXXXX")
   test "${@:2}"
 }
-together() { wait "${ASIDE[@]}" && ASIDE=(); }
-ASIDE=()
+wait_for_tests() { wait "${BACKGROUND_TESTS[@]}" && BACKGROUND_TESTS=(); }
+BACKGROUND_TESTS=()
 
 # An agent's login is its own, for one test changes it.
 readonly LOGIN=(--forward-user fleet --forward-password-file /root/password --forward-ca /root/far.pem)
-readonly FORWARD=(--forward-url "$FAR_URL" "${LOGIN[@]}" --forward-tenant fleet)
+readonly FORWARD=(--forward-url "$CENTRAL_URL" "${LOGIN[@]}" --forward-tenant fleet)
 readonly ALPHAS=("${FORWARD[@]}" --forward-user alpha)
-readonly BY_TOKEN=(--forward-url "$FAR_URL" --forward-token-file /root/token --forward-ca /root/far.pem --forward-tenant fleet)
+readonly BY_TOKEN=(--forward-url "$CENTRAL_URL" --forward-token-file /root/token --forward-ca /root/far.pem --forward-tenant fleet)
 install() { in_container "${INSTALL[@]}" "$@"; }
 
-wrong_calls_are_named() {
+invalid_options_are_named() {
   local call words
   while IFS='|' read -r words call; do
     # shellcheck disable=SC2086  # options are words
@@ -63,12 +63,12 @@ given as role has another form|--role half
 --forward-url URL is needed|--forward-tenant fleet
 begins with https://|--forward-url http://far.example/api/v1/write
 has no password in it|--forward-url https://fleet:secret@far.example/api/v1/write
---forward-user needs|--forward-url $FAR_URL --forward-user fleet
-a password or a token|--forward-url $FAR_URL --forward-user fleet --forward-token-file /root/password
-exclude each other|--forward-url $FAR_URL --no-forward
-/root/none does not exist|--forward-url $FAR_URL --forward-ca /root/none
-/root/far.pem is not one line|--forward-url $FAR_URL --forward-token-file /root/far.pem
-/root/password has no certificate|--forward-url $FAR_URL --forward-ca /root/password
+--forward-user needs|--forward-url $CENTRAL_URL --forward-user fleet
+a password or a token|--forward-url $CENTRAL_URL --forward-user fleet --forward-token-file /root/password
+exclude each other|--forward-url $CENTRAL_URL --no-forward
+/root/none does not exist|--forward-url $CENTRAL_URL --forward-ca /root/none
+/root/far.pem is not one line|--forward-url $CENTRAL_URL --forward-token-file /root/far.pem
+/root/password has no certificate|--forward-url $CENTRAL_URL --forward-ca /root/password
 END
 }
 
@@ -80,13 +80,13 @@ fails_with() {
   contains "$(<"$SCRATCH/refusal")" "$2"
 }
 
-wrong_receivers_are_named() {
+unusable_endpoints_are_named() {
   fails_with 1 "has a host that is not known here" --forward-url https://nowhere.example/api/v1/write "${LOGIN[@]}"
-  fails_with 1 "can't be trusted" --forward-url "$FAR_URL"
+  fails_with 1 "can't be trusted" --forward-url "$CENTRAL_URL"
   fails_with 1 "can't be trusted" "${FORWARD[@]}" --forward-ca /root/wrong.pem
   contains "$(<"$SCRATCH/refusal")" "--forward-ca FILE"
   fails_with 1 "as common name (CN) only" "${FORWARD[@]}" --forward-url "$CN_URL" --forward-ca /root/cn.pem
-  fails_with 1 "takes no samples at this path (status 400: unsupported path requested" "${FORWARD[@]}" --forward-url "${FAR_URL%/write}"
+  fails_with 1 "takes no samples at this path (status 400: unsupported path requested" "${FORWARD[@]}" --forward-url "${CENTRAL_URL%/write}"
   copy_in <(echo wrong) /root/wrong
   refuses 1 "refuses the login (status 401)" install "${FORWARD[@]}" --forward-password-file /root/wrong
   contains "$(<"$SCRATCH/refusal")" "nothing has been changed"
@@ -96,14 +96,14 @@ wrong_receivers_are_named() {
 # All three at once. The whole stack is first one without forwarding.
 install_everywhere() {
   local jobs=() job
-  on alpha install --role agent "${ALPHAS[@]}" >"$SCRATCH/alpha" 2>&1 &
+  on_machine alpha install --role agent "${ALPHAS[@]}" >"$SCRATCH/alpha" 2>&1 &
   jobs+=($!)
-  on beta install --role agent "${FORWARD[@]}" >"$SCRATCH/beta" 2>&1 &
+  on_machine beta install --role agent "${FORWARD[@]}" >"$SCRATCH/beta" 2>&1 &
   jobs+=($!)
   {
-    on gamma goes_on "${INSTALL[@]}"
-    on gamma placed >"$SCRATCH/plain"
-    on gamma install "${BY_TOKEN[@]}"
+    on_machine gamma run_until_verify "${INSTALL[@]}"
+    on_machine gamma placed >"$SCRATCH/plain"
+    on_machine gamma install "${BY_TOKEN[@]}"
   } >"$SCRATCH/gamma" 2>&1 &
   jobs+=($!)
   for job in "${jobs[@]}"; do wait "$job" || { cat "$SCRATCH"/{alpha,beta,gamma} && return 1; }; done
@@ -113,22 +113,22 @@ install_everywhere() {
   done
 }
 # What an install has put on the host.
-placed() { in_container sh -c 'find /etc/metrics-stack /etc/systemd/system -type f ! -name "*.reserve" -exec sha256sum {} + && find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' | sort; }
+installed_state() { in_container sh -c 'find /etc/metrics-stack /etc/systemd/system -type f ! -name "*.reserve" -exec sha256sum {} + && find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' | sort; }
 
-come_from() { [[ $(far_instances "up{job=\"$2\"}") == "$1" ]]; }
-samples_are_told_apart() {
+instances_are() { [[ $(central_instances "up{job=\"$2\"}") == "$1" ]]; }
+samples_have_their_instance() {
   local job
   # The proof waits for the service's first scrape alone.
-  for job in metrics_service node alloy; do eventually 30 come_from "alpha beta gamma" "$job"; done
-  equal "hosts in the local Prometheus" "$(on gamma query 'count(count by (instance) (up{job="metrics_service"}))')" 1
-  equal "what is for the far end alone" "$(on gamma query 'count(up{job="alloy",instance="gamma"}) or vector(0)')" 0
-  on alpha copy_in <(echo '[{targets: ["127.0.0.1:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
-  on beta copy_in <(echo '[{targets: ["localhost:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
-  eventually 60 shops_are_told_apart
+  for job in metrics_service node alloy; do eventually 30 instances_are "alpha beta gamma" "$job"; done
+  equal "hosts in the local Prometheus" "$(on_machine gamma query 'count(count by (instance) (up{job="metrics_service"}))')" 1
+  equal "what is for the far end alone" "$(on_machine gamma query 'count(up{job="alloy",instance="gamma"}) or vector(0)')" 0
+  on_machine alpha copy_in <(echo '[{targets: ["127.0.0.1:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
+  on_machine beta copy_in <(echo '[{targets: ["localhost:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
+  eventually 60 shops_have_their_instance
 }
-shops_are_told_apart() { [[ $(far_instances 'up{job="shop"}') == "alpha:8000 beta:8000" ]]; }
+shops_have_their_instance() { [[ $(central_instances 'up{job="shop"}') == "alpha:8000 beta:8000" ]]; }
 
-tenant_is_on_the_wire() { equal "tenants" "$(grep '^/api/v1/write' "$FAR/tenants" | sort -u)" "/api/v1/write fleet"; }
+tenant_is_on_the_wire() { equal "tenants" "$(grep '^/api/v1/write' "$CENTRAL/tenants" | sort -u)" "/api/v1/write fleet"; }
 
 agent_is_small() {
   equal "units" "$(in_container systemctl list-units --plain --no-legend --state=active 'metrics-*' | cut -d' ' -f1 | paste -sd' ')" \
@@ -145,7 +145,7 @@ later_install_keeps_it() {
   equal "invocations with the same options" "$(invocations)" "$before"
 }
 
-anyone_may_verify() {
+verify_needs_no_root() {
   keep verify in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh"
   contains "$(<"$SCRATCH/verify")" ", 0 ✗"
   contains "$(<"$SCRATCH/verify")" "✓ 10 requests to /simulate-load arrive at the far end, by what Alloy counts as sent"
@@ -162,7 +162,7 @@ verify_names_an_unknown_host() {
   in_container sh -c 'sed /far.example/d /etc/hosts >/tmp/hosts && cp /etc/hosts /tmp/known && cat /tmp/hosts >/etc/hosts'
   ! keep verify verify || return 1
   in_container sh -c 'cat /tmp/known >/etc/hosts && rm /tmp/known /tmp/hosts'
-  contains "$(<"$SCRATCH/verify")" "✗ $FAR_URL takes samples: it has a host that is not known here"
+  contains "$(<"$SCRATCH/verify")" "✗ $CENTRAL_URL takes samples: it has a host that is not known here"
 }
 
 # Whatever stands between the two words of password and token.
@@ -202,7 +202,7 @@ password_changes() {
 }
 refuses_login() {
   ! keep verify verify || return 1
-  contains "$(<"$SCRATCH/verify")" "✗ $FAR_URL takes samples: it refuses the login (status 401)"
+  contains "$(<"$SCRATCH/verify")" "✗ $CENTRAL_URL takes samples: it refuses the login (status 401)"
 }
 
 verify_names_a_new_name() {
@@ -213,44 +213,44 @@ verify_names_a_new_name() {
   contains "$(<"$SCRATCH/verify")" "systemctl restart metrics-alloy.service"
 }
 
-slow_far_end_holds_back_nobody() {
+slow_central_server_delays_nothing_else() {
   local start end
   start=$(date +%s)
   echo "$start" >"$SCRATCH/slow-since"
-  touch "$FAR/slow"
+  touch "$CENTRAL/slow"
   sleep 30
   end=$(date +%s)
   # The local Prometheus has it all, while samples wait for the far end.
   eventually 20 no_gap_beyond 25 "$start" "$end"
   at_most "samples that wait at least" 1 "$(waiting forward)"
   measured "longest gap in the local Prometheus $(longest_gap "$start" "$end") s, $(waiting local) samples wait for it and $(waiting forward) for the far end"
-  rm "$FAR/slow"
+  rm "$CENTRAL/slow"
 }
 waiting() { get 12345/metrics | sed -n "s/^prometheus_remote_storage_samples_pending{.*remote_name=\"$1\".* //p"; }
-far_gap() { far_samples "up{job=\"metrics_service\",instance=\"$1\"}[20m]" | gap_in "${@:2}"; }
-far_has_no_gap() { local gap && gap=$(far_gap "$@") && ((gap > 0 && gap < 25)); }
+central_gap() { central_samples "up{job=\"metrics_service\",instance=\"$1\"}[20m]" | gap_in "${@:2}"; }
+central_has_no_gap() { local gap && gap=$(central_gap "$@") && ((gap > 0 && gap < 25)); }
 
 # One agent is rebooted in the middle.
-far_end_is_away() {
+central_server_is_down() {
   local start gone middle end away=60 gap
   [[ -z ${ALL-} ]] || away=600
   # What the slow far end held up is to arrive, too.
   start=$(<"$SCRATCH/slow-since")
-  far_goes_away
+  stop_central_server
   gone=$(date +%s)
   # The reboot takes the other 20 s: Alloy stops no sooner.
   sleep $((away / 2 - 20))
-  on beta reboot
-  on beta cable 2
+  on_machine beta reboot
+  on_machine beta cable 2
   middle=$(date +%s)
   sleep $((away / 2))
   end=$(date +%s)
-  far_is_back
-  eventually 120 far_has_no_gap alpha "$start" "$end"
-  measured "away for $((end - gone)) s: longest gap of the agent that ran on $(far_gap alpha "$start" "$end") s"
+  run_central_server
+  eventually 120 central_has_no_gap alpha "$start" "$end"
+  measured "away for $((end - gone)) s: longest gap of the agent that ran on $(central_gap alpha "$start" "$end") s"
   # What Alloy had not sent when it stopped is lost; what came after its start is not.
-  eventually 120 far_has_no_gap beta $((middle + 30)) "$end"
-  gap=$(far_gap beta "$start" "$end")
+  eventually 120 central_has_no_gap beta $((middle + 30)) "$end"
+  gap=$(central_gap beta "$start" "$end")
   at_most "the gap of the rebooted one" "$gap" $((middle - start + 60))
   measured "of the one rebooted $((middle - gone)) s into it $gap s"
 }
@@ -261,7 +261,7 @@ role_changes() {
   units_are_up
   contains "$(<"$SCRATCH/install")" "✓ $PROOF"
   in_container sh -c 'echo "# mine" >>/etc/systemd/system/metrics-grafana.service'
-  goes_on "${INSTALL[@]}" --role agent
+  run_until_verify "${INSTALL[@]}" --role agent
   verify --quick
   equal "of the others, but for what a person has edited" "$(in_container find /opt/metrics-stack /etc/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" \
     /etc/systemd/system/metrics-grafana.service
@@ -274,17 +274,17 @@ role_changes() {
 # From a far end that is away, with samples that wait for it: Alloy is stopped without a wait for them, within its TimeoutStopSec=20.
 forwarding_ends() {
   local start stopped
-  eventually 60 far_is_away_for_gamma
+  eventually 60 central_server_is_down_for_gamma
   start=$(in_container date +%s)
   keep install install --no-forward
   contains "$(<"$SCRATCH/install")" ", 0 ✗"
   stopped=$(in_container date --date "$(in_container systemctl show --property InactiveEnterTimestamp --value metrics-alloy)" +%s)
   at_most "time until Alloy had stopped" $((stopped - start)) 40
   measured "from a far end that is away Alloy had stopped after $((stopped - start)) s"
-  placed | diff "$1" - || { echo "< a plain install, > after forwarding" && return 1; }
+  installed_state | diff "$1" - || { echo "< a plain install, > after forwarding" && return 1; }
 }
 
-far_is_away_for_gamma() { ! on_far curl --silent --insecure --output /dev/null https://127.0.0.1:8427/ && (($(waiting forward) > 0)); }
+central_server_is_down_for_gamma() { ! on_central curl --silent --insecure --output /dev/null https://127.0.0.1:8427/ && (($(waiting forward) > 0)); }
 
 # The releases that are left after an uninstall know it.
 uninstall_keeps_it() {
@@ -293,28 +293,28 @@ uninstall_keeps_it() {
   purge_leaves_no_trace "$1"
 }
 
-make_far_end "alpha:$FIRST" "fleet:$FIRST" ":$TOKEN"
-machine alpha 1
-machine beta 2
-machine gamma 3
-on beta traces >"$SCRATCH/before"
-here alpha
-test "options that make no sense" wrong_calls_are_named
-test "an unknown host, another's certificate, a wrong password: said before anything changes" wrong_receivers_are_named
+start_central_server "alpha:$FIRST" "fleet:$FIRST" ":$TOKEN"
+boot_machine alpha 1
+boot_machine beta 2
+boot_machine gamma 3
+on_machine beta traces >"$SCRATCH/before"
+select_machine alpha
+test "options that make no sense" invalid_options_are_named
+test "an unknown host, another's certificate, a wrong password: said before anything changes" unusable_endpoints_are_named
 test "two agents and a whole stack are proven at the far end" install_everywhere
-test "their samples are told apart" samples_are_told_apart
+test "their samples are told apart" samples_have_their_instance
 test "the tenant is on the wire" tenant_is_on_the_wire
 test "an agent is the service and Alloy alone" agent_is_small
 test "a later install keeps it, and changes nothing" later_install_keeps_it
-aside alpha "another password: verify says so, install takes it" password_changes
-aside beta "anyone may verify, by what Alloy counts; root is told of an unknown host" anyone_may_verify
-aside gamma "nobody reads the token" nobody_reads_the_token
-together
-here gamma
-test "a far end that takes ten seconds holds back nobody" slow_far_end_holds_back_nobody
-aside gamma "forwarding ends, and leaves what a plain install has" forwarding_ends "$SCRATCH/plain"
-test "a far end that is away, and an agent rebooted meanwhile" far_end_is_away
-together
-aside alpha "an agent becomes a whole stack, and an agent again" role_changes
-aside beta "after an uninstall an install goes on with it; a purge leaves no trace" uninstall_keeps_it "$SCRATCH/before"
-together
+test_in_background alpha "another password: verify says so, install takes it" password_changes
+test_in_background beta "anyone may verify, by what Alloy counts; root is told of an unknown host" verify_needs_no_root
+test_in_background gamma "nobody reads the token" nobody_reads_the_token
+wait_for_tests
+select_machine gamma
+test "a far end that takes ten seconds holds back nobody" slow_central_server_delays_nothing_else
+test_in_background gamma "forwarding ends, and leaves what a plain install has" forwarding_ends "$SCRATCH/plain"
+test "a far end that is away, and an agent rebooted meanwhile" central_server_is_down
+wait_for_tests
+test_in_background alpha "an agent becomes a whole stack, and an agent again" role_changes
+test_in_background beta "after an uninstall an install goes on with it; a purge leaves no trace" uninstall_keeps_it "$SCRATCH/before"
+wait_for_tests

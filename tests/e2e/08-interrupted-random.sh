@@ -10,7 +10,7 @@
 
 boot trixie
 make_next_that_differs
-test "install" goes_on "${INSTALL[@]}"
-mine >/dev/null
-test "two releases, one after the other" learn
+test "install" run_until_verify "${INSTALL[@]}"
+make_edits >/dev/null
+test "two releases, one after the other" record_states
 test "SIGKILL at a hundred random instants" at_random_instants 100

@@ -14,7 +14,7 @@ attach() { for folder in "${FOLDERS[@]}"; do mount -o loop,commit=300 "$SCRATCH/
 boot_from_disks() {
   local folder
   NSPAWN=(--machine=vm-power --private-network)
-  lay_disk trixie
+  make_disk trixie
   for folder in "${FOLDERS[@]}"; do
     truncate --size 4G "$SCRATCH/$folder.img"
     mkfs.ext4 -q "$SCRATCH/$folder.img"
@@ -29,7 +29,7 @@ boot_from_disks() {
 # power_fails: the installer stands still while the disks are copied, as they would be at one instant.
 power_fails() {
   local folder
-  send STOP all
+  send_signal STOP all
   for folder in "${FOLDERS[@]}"; do cp --sparse=always "$SCRATCH/$folder.img" "$SCRATCH/$folder.copy"; done
   # nsenter has to bury the run.
   kill -s CONT "$(child_of "$JOB")" 2>/dev/null || :
@@ -48,13 +48,13 @@ fails_at() {
   local when from=this to count=0
   for when; do
     echo "power fails at: $when"
-    switch_to "$(other "$from")"
-    begin "${SWITCH[@]}"
+    select_release "$(other_release "$from")"
+    start_run "${SWITCH_COMMAND[@]}"
     wait_until "$when"
     power_fails
     # What the machine does by itself: what was active goes on, or what is new.
     eventually 60 get 9090/-/ready
-    if ((RANDOM % 2)); then to=$from; else to=$(other "$from"); fi
+    if ((RANDOM % 2)); then to=$from; else to=$(other_release "$from"); fi
     converges "$to"
     from=$to
     count=$((count + 1))
@@ -63,8 +63,8 @@ fails_at() {
 }
 
 after_success() {
-  begin "${INSTALL[@]}"
-  eventually 60 announced "==> verify"
+  start_run "${INSTALL[@]}"
+  eventually 60 has_printed "==> verify"
   power_fails
   eventually 60 verify --quick
   keep install install
@@ -72,10 +72,10 @@ after_success() {
 }
 
 in_an_uninstall() {
-  begin "$CHECKOUT/uninstall.sh"
+  start_run "$CHECKOUT/uninstall.sh"
   wait_until "    alloy"
   power_fails
-  goes_on "${INSTALL[@]}" --allow-downgrade
+  run_until_verify "${INSTALL[@]}" --allow-downgrade
   verify --quick
   get 3001/api/org --user "admin:a long one" >/dev/null
 }
@@ -88,9 +88,9 @@ readonly INSTANTS=("==> release" "==> activate" "    prometheus" "    metrics-se
 boot_from_disks
 make_next_that_differs
 test "the moment a first install is active: it is, after the start" after_success
-mine >/dev/null
+make_edits >/dev/null
 # A person's editor does so.
 in_container sync --file-system /etc /var
-test "two releases, one after the other" learn
+test "two releases, one after the other" record_states
 test "in a switch from one to the other" fails_at "${INSTANTS[@]}"
 test "in an uninstall" in_an_uninstall

@@ -33,12 +33,12 @@ requests_become_samples() {
 }
 counted() { get 8000/metrics | awk '/^http_requests_total\{.*"\/simulate-load"/ { sum += $NF } END { print sum }'; }
 
-anyone_may_verify() {
+verify_needs_no_root() {
   # From here on the run in question is a person's who is not root.
   contains "$(in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh")" ", 0 ✗"
 }
 
-takes_in_another_application() {
+scrapes_another_application() {
   in_container systemd-run --quiet --unit=application "$SERVICE" --listen 127.0.0.1:8100
   # Beside a file that Alloy can't read, as it holds no list.
   in_container sh -c 'echo "targets: [127.0.0.1:1]" >/etc/metrics-stack/targets.d/wrong.yaml'
@@ -52,7 +52,7 @@ takes_in_another_application() {
   in_container systemctl stop application
 }
 
-target_acts_on_all() {
+target_stops_and_starts_all() {
   local port
   in_container systemctl stop metrics-stack.target
   # systemctl waits for the target alone.
@@ -77,7 +77,7 @@ target_restarts_all() {
 
 is_all_off() { [[ -z $(in_container systemctl list-units --no-legend --state=active,activating,deactivating 'metrics-*') ]]; }
 
-keeps_what_a_person_changed() {
+keeps_edits() {
   local before drop_in=/etc/systemd/system/metrics-grafana.service.d/person.conf
   in_container mkdir -p "${drop_in%/*}"
   in_container sh -c "printf '[Service]\nNice=5\n' >$drop_in"
@@ -93,7 +93,7 @@ keeps_what_a_person_changed() {
   contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.size":"0B"'
 }
 
-names_news_beside_an_edit() {
+lists_edited_files() {
   local edited=/etc/metrics-stack/prometheus/retention.env difference
   in_container sh -c "echo '# news' >>$CHECKOUT/etc/prometheus/retention.env"
   keep install install
@@ -102,7 +102,7 @@ names_news_beside_an_edit() {
   contains "$(in_container sh -c "$difference" || :)" '> # news'
 }
 
-deleted_file_stays_away() {
+deleted_file_is_not_restored() {
   local deleted=/etc/metrics-stack/targets.d/example.yml.disabled before
   before=$(invocations)
   in_container rm "$deleted"
@@ -132,7 +132,7 @@ add_files() {
   in_container chmod 0600 /etc/metrics-stack/targets.d/private.yml
 }
 
-grafana_password_is_a_persons() {
+verify_accepts_a_new_grafana_password() {
   grafana admin:admin api/user/password --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
   serve_grafana_below_a_path
   add_files
@@ -155,7 +155,7 @@ grafana_password_is_a_persons() {
   grafana "admin:a long one" grafana/api/datasources >/dev/null
 }
 
-lives_beside_debians_prometheus() {
+coexists_with_debians_prometheus() {
   local before
   before=$(invocations)
   # Debian's own can't start, as the port is taken; that is its affair.
@@ -178,7 +178,7 @@ uninstall_keeps_data() {
   contains "$(in_container cat /etc/metrics-stack/prometheus/retention.env)" 6d
 }
 
-comes_back_with_its_data() {
+reinstall_keeps_data() {
   contains "$(uninstall)" "not installed"
   keep install install
   contains "$(<"$SCRATCH/install")" ", 0 ✗"
@@ -194,14 +194,14 @@ test "exposure of the units" is_hardened
 test "a second install changes nothing" second_install_changes_nothing
 test "service, Alloy's UI, Prometheus and Grafana answer by hand" can_be_checked_by_hand
 test "ten requests become samples" requests_become_samples
-test "anyone may verify, without root" anyone_may_verify
-test "an application is taken in by a file, and let go" takes_in_another_application
-test "the target stops and starts all" target_acts_on_all
+test "anyone may verify, without root" verify_needs_no_root
+test "an application is taken in by a file, and let go" scrapes_another_application
+test "the target stops and starts all" target_stops_and_starts_all
 test "the target restarts all, ten times" target_restarts_all
-test "a person's drop-in and edited configuration stay" keeps_what_a_person_changed
-test "what is shipped anew beside an edited file is named" names_news_beside_an_edit
-test "a shipped file that a person deletes stays away until they put it back" deleted_file_stays_away
-test "a Grafana below a subpath, with a password changed by hand, and files of theirs" grafana_password_is_a_persons
-test "Debian's own Prometheus comes and goes beside it" lives_beside_debians_prometheus
+test "a person's drop-in and edited configuration stay" keeps_edits
+test "what is shipped anew beside an edited file is named" lists_edited_files
+test "a shipped file that a person deletes stays away until they put it back" deleted_file_is_not_restored
+test "a Grafana below a subpath, with a password changed by hand, and files of theirs" verify_accepts_a_new_grafana_password
+test "Debian's own Prometheus comes and goes beside it" coexists_with_debians_prometheus
 test "uninstall keeps data and edited configuration" uninstall_keeps_data
-test "a later install goes on with them" comes_back_with_its_data
+test "a later install goes on with them" reinstall_keeps_data

@@ -7,7 +7,7 @@
 . "$E2E_DIR/lib/interrupt.sh"
 
 # Edits, a deletion, a file of their own, a drop-in, a unit switched off, a password.
-make_it_theirs() {
+edit_host() {
   in_container sed -i 's/15d/6d/' /etc/metrics-stack/prometheus/retention.env
   in_container sed -i 's/^Description=.*/Description=Mine/' /etc/systemd/system/metrics-alloy-ui.service
   in_container rm /etc/metrics-stack/targets.d/example.yml.disabled
@@ -22,7 +22,7 @@ make_it_theirs() {
   in_container systemctl restart metrics-prometheus metrics-grafana
   eventually 30 verify --quick
 }
-is_theirs() {
+host_edits_are_kept() {
   contains "$(in_container cat /etc/metrics-stack/prometheus/retention.env)" 6d
   contains "$(in_container cat /etc/systemd/system/metrics-alloy-ui.service)" Description=Mine
   in_container test ! -e /etc/metrics-stack/targets.d/example.yml.disabled
@@ -70,11 +70,11 @@ upgrade_loses_nothing() {
   # A scrape that falls into Alloy's own restart is not made; all that are made arrive.
   eventually 60 no_gap_beyond 31 "$start" "$end"
   measured "$(<"$SCRATCH/load"), longest gap $(longest_gap "$start" "$end") s"
-  is_theirs
-  runs_from_its_trees
+  host_edits_are_kept
+  runs_from_store
 }
 
-only_the_new_is_there() {
+old_release_is_gone() {
   equal "releases" "$(in_container ls /opt/metrics-stack/releases | cut -d- -f1)" 99.0.0
   equal "trees" "$(in_container ls /opt/metrics-stack/store | sed 's/-[0-9a-f]*$//' | tr '\n' ' ')" "alloy-99.0.0 grafana-99.0.0 metrics-service-0.1.0 prometheus-99.0.0 "
   in_container test ! -e /etc/metrics-stack/grafana/dashboards/host.json
@@ -82,26 +82,26 @@ only_the_new_is_there() {
   lacks "$(in_container find /etc/metrics-stack /etc/systemd/system)" .metrics-stack
 }
 
-moves_only_what_changed() {
+restarts_only_changed_units() {
   local before
   before=$(invocations)
   in_container sh -c "echo '# more' >>$NEXT/etc/prometheus/rules/host.yml"
-  goes_on "${INSTALL_NEXT[@]}"
+  run_until_verify "${INSTALL_NEXT[@]}"
   equal "units that were started again" "$(comm -13 <(echo "$before") <(invocations) | grep -o 'Id=[a-z.-]*')" Id=metrics-prometheus.service
 }
 
-older_is_refused() {
+downgrade_is_refused() {
   refuses 1 "prometheus 99.0.0 has run on the data here" in_container "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "grafana 99.0.0 has run on the data here"
   contains "$(<"$SCRATCH/refusal")" --allow-downgrade
 }
 
-goes_back_when_allowed() {
-  goes_on "${INSTALL[@]}" --allow-downgrade
+downgrade_is_allowed() {
+  run_until_verify "${INSTALL[@]}" --allow-downgrade
   equal "what is left of the extra unit" "$(in_container systemctl is-active metrics-extra || :)$(in_container find /etc/systemd -name '*metrics-extra*')" inactive
-  is_theirs
-  runs_from_its_trees
-  contains "$(<"$SCRATCH/cut")" "starts without the write-ahead log of 99.0.0"
+  host_edits_are_kept
+  runs_from_store
+  contains "$(<"$SCRATCH/run")" "starts without the write-ahead log of 99.0.0"
   in_container sh -c 'find /var/lib/private/metrics-stack/alloy -name wal-backup | grep -q .'
   # From now on that is what has run.
   keep install install
@@ -109,9 +109,9 @@ goes_back_when_allowed() {
 }
 
 # A new Grafana that changes its database and then does not start: all is as it was, and so is the database.
-broken_grafana_is_taken_back() {
+broken_grafana_is_rolled_back() {
   local before status=0
-  before=$(state)
+  before=$(host_state)
   in_container sh -c "cd $NEXT_ARCHIVES && mkdir g && tar xf grafana-*.gz -C g && cd g/* && mv bin/grafana bin/real && cat >bin/grafana && chmod 755 bin/grafana && cd .. &&
     tar c * | gzip -1 >\$(echo ../grafana-*.gz) && cd .. && rm -r g && sed -i \"/^grafana/s/[0-9a-f]\{64\}/\$(sha256sum grafana-*.gz | cut -d' ' -f1)/\" versions.conf" <<'END'
 #!/bin/sh
@@ -126,14 +126,14 @@ END
   contains "$(<"$SCRATCH/upgrade")" "starts without the write-ahead log of 99.0.0"
   contains "$(<"$SCRATCH/upgrade")" "everything is back as it was"
   contains "$(<"$SCRATCH/upgrade")" "the whole output of this run: /var/log/metrics-stack/"
-  equal "the host" "$(state)" "$before"
-  is_theirs
-  runs_from_its_trees
+  equal "the host" "$(host_state)" "$before"
+  host_edits_are_kept
+  runs_from_store
   equal "copies of the database" "$(in_container find /var/lib/private/metrics-stack/grafana -name 'database*')" ""
   verify --quick
 }
 
-uninstall_leaves_what_is_theirs() {
+uninstall_keeps_edits() {
   keep uninstall uninstall
   equal "what is left in /etc" "$(in_container find /etc/metrics-stack /etc/systemd/system -name 'metrics-*' -o -path '/etc/metrics-stack/*' ! -type d | sort | tr '\n' ' ')" \
     "/etc/metrics-stack /etc/metrics-stack/grafana/dashboards.d/mine.json /etc/metrics-stack/prometheus/retention.env /etc/metrics-stack/prometheus/rules/mine.yml /etc/metrics-stack/targets.d/mine.disabled /etc/systemd/system/metrics-alloy-ui.service /etc/systemd/system/metrics-grafana.service.d "
@@ -142,8 +142,8 @@ uninstall_leaves_what_is_theirs() {
 }
 
 # Older data is still that of a newer version, and an edited unit that was kept is ours.
-comes_back() {
-  goes_on "${INSTALL[@]}"
+reinstall_keeps_edits() {
+  run_until_verify "${INSTALL[@]}"
   verify --quick
   contains "$(in_container cat /etc/metrics-stack/prometheus/retention.env)" 6d
   contains "$(in_container cat /etc/systemd/system/metrics-alloy-ui.service)" Description=Mine
@@ -152,18 +152,18 @@ comes_back() {
 
 boot trixie
 traces >"$SCRATCH/before"
-test "install" goes_on "${INSTALL[@]}"
-test "people make it theirs" make_it_theirs
+test "install" run_until_verify "${INSTALL[@]}"
+test "people make it theirs" edit_host
 make_next
 change_next
 test "--dry-run tells what would change, and changes nothing" dry_run_changes_nothing
 test "an upgrade refuses no request and loses no sample, edit, deletion or choice" upgrade_loses_nothing
-test "after it the host has what the new release has, and nothing of the old one" only_the_new_is_there
-test "an upgrade of one file starts one unit anew" moves_only_what_changed
-test "an older version is refused by name" older_is_refused
-test "it is taken when that is allowed" goes_back_when_allowed
-test "a Grafana that does not start is taken back, with its database" broken_grafana_is_taken_back
-test "an uninstall leaves what is people's" uninstall_leaves_what_is_theirs
-test "an install goes on with it" comes_back
+test "after it the host has what the new release has, and nothing of the old one" old_release_is_gone
+test "an upgrade of one file starts one unit anew" restarts_only_changed_units
+test "an older version is refused by name" downgrade_is_refused
+test "it is taken when that is allowed" downgrade_is_allowed
+test "a Grafana that does not start is taken back, with its database" broken_grafana_is_rolled_back
+test "an uninstall leaves what is people's" uninstall_keeps_edits
+test "an install goes on with it" reinstall_keeps_edits
 in_container rm -rf "$NEXT" "$NEXT_ARCHIVES" "$NEXT_SERVICE"
 test "a purge leaves no trace" purge_leaves_no_trace "$SCRATCH/before"

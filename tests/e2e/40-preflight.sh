@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 
-as_anyone() { refuses 1 "this needs root" in_container setpriv --reuid=65534 --regid=65534 --clear-groups "${INSTALL[@]}"; }
+as_an_unprivileged_user() { refuses 1 "this needs root" in_container setpriv --reuid=65534 --regid=65534 --clear-groups "${INSTALL[@]}"; }
 
 without_systemd() {
   local status=0
@@ -15,7 +15,7 @@ without_systemd() {
 }
 
 # What only others can boot here, told by those whom the script asks.
-system_is_another() {
+unsupported_systems() {
   # shellcheck disable=SC2016  # for the shell in there
   in_container sh -c 'printf "#!/bin/sh\n[ \"\$1\" != LONG_BIT ] || echo 32\n" >/usr/local/bin/getconf && chmod 755 /usr/local/bin/getconf'
   refuses 1 "with programs of 32 bits" in_container "${INSTALL[@]}"
@@ -57,7 +57,7 @@ memory_is_small() {
   contains "$(<"$SCRATCH/refusal")" "error: the host has 390 MB of memory, 400 MB are needed"
 }
 
-unit_is_somebody_elses() {
+foreign_unit_exists() {
   in_container sh -c 'echo "# mine" >/etc/systemd/system/metrics-grafana.service'
   refuses 1 "metrics-grafana.service is there and is not ours" in_container "${INSTALL[@]}"
   in_container rm /etc/systemd/system/metrics-grafana.service
@@ -71,7 +71,7 @@ archive_is_missing() {
   contains "$(<"$SCRATCH/refusal")" "/root/empty has no archive of grafana"
 }
 
-archive_is_another() {
+archive_differs() {
   in_container sh -c "sed -E '/^prometheus/s/[0-9a-f]{64}/$(printf '0%.0s' {1..64})/' $ARCHIVE_DIR/versions.conf >/root/versions.conf"
   refuses 1 "is not the pinned prometheus" \
     in_container "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions /root/versions.conf --service-binary "$SERVICE"
@@ -110,16 +110,16 @@ service_does_not_start() {
 
 boot trixie
 test "an unknown option" refuses 2 "unknown option --nonsense" in_container "$CHECKOUT/install.sh" --nonsense
-test "not root" as_anyone
+test "not root" as_an_unprivileged_user
 test "no systemd" without_systemd
-test "32 bits, another C library, WSL without systemd" system_is_another
+test "32 bits, another C library, WSL without systemd" unsupported_systems
 test "a port that a program has taken" port_taken_by_a_program
 test "a port that a socket unit has taken" port_taken_by_a_socket_unit
 test "too little disk" disk_is_small
 test "too little memory" memory_is_small
-test "a unit of our name that is not ours" unit_is_somebody_elses
+test "a unit of our name that is not ours" foreign_unit_exists
 test "missing archives" archive_is_missing
-test "an archive with another checksum" archive_is_another
+test "an archive with another checksum" archive_differs
 test "no network" network_is_missing
 test "a configuration that Alloy refuses" configuration_is_wrong
 test "a service that does not start: its journal, and all is back" service_does_not_start

@@ -30,7 +30,7 @@ echo "cargo \$PWD \$(id -un) \$https_proxy \$no_proxy" >>/var/calls
 mkdir -p "$clone/target/here/release" && cp $SERVICE "$clone/target/here/release/"
 END
   in_container sh -c ': >/var/calls && chmod 666 /var/calls'
-  goes_on env -u HOME PATH=/nowhere:/usr/bin LANG=tr_TR.UTF-8 CDPATH=/ HTTPS_PROXY=http://proxy:1 NO_PROXY=here \
+  run_until_verify env -u HOME PATH=/nowhere:/usr/bin LANG=tr_TR.UTF-8 CDPATH=/ HTTPS_PROXY=http://proxy:1 NO_PROXY=here \
     /bin/bash -c 'cd /root/trap; umask 077; exec "$@"' bash "$clone/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf"
   equal "how programs were called" "$(in_container sort /var/calls)" "cargo / dev http://proxy:1 here
 python / -I -m zipfile -e /var/cache/metrics-stack/alloy-linux-$(dpkg --print-architecture).zip /opt/metrics-stack/store/.new"
@@ -62,7 +62,7 @@ mkdir -p $CHECKOUT/target/here/release && cp $SERVICE $CHECKOUT/target/here/rele
 case $1 in *bind*) echo "$1 --> off" ;; *) echo "$1 --> on" ;; esac'
   script /usr/local/bin/setsebool <<<'#!/bin/sh
 echo "$*" >>/var/booleans'
-  goes_on "${command[@]}"
+  run_until_verify "${command[@]}"
   equal "what dnf was asked for" "$(in_container cat /var/dnf)" "--quiet --assumeyes install cargo gcc"
   keep purge uninstall --purge
   contains "$(<"$SCRATCH/purge")" "kept: the packages that the install needed: cargo gcc"
@@ -74,7 +74,7 @@ echo "$*" >>/var/booleans'
 opt_is_missing() {
   in_container rmdir /opt
   traces >"$SCRATCH/without-opt"
-  goes_on "${INSTALL[@]}"
+  run_until_verify "${INSTALL[@]}"
   keep purge uninstall --purge
   # An empty /opt is all that stays.
   in_container rmdir /opt
@@ -86,17 +86,17 @@ opt_is_missing() {
 archives_are_copied() {
   in_container cp -r "$ARCHIVE_DIR" /srv/archives
   in_container sh -c "chmod a-x $CHECKOUT/*.sh $SERVICE"
-  begin bash "$CHECKOUT/install.sh" --from /srv/archives --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
+  start_run bash "$CHECKOUT/install.sh" --from /srv/archives --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
   wait_until "==> release"
   in_container sh -c 'for file in /srv/archives/*; do echo swapped >$file; done'
   wait "$JOB"
-  cp "$SCRATCH/cut" "$SCRATCH/install"
-  says_how_to_go_on
+  cp "$SCRATCH/run" "$SCRATCH/install"
+  prints_next_steps
   contains "$(<"$SCRATCH/install")" "sudo bash $CHECKOUT/uninstall.sh, with --purge"
   in_container rm -r /srv/archives
 }
 
-ipv6_alone_is_no_matter() {
+ipv6_listener_is_no_conflict() {
   in_container systemd-run --quiet --unit=other "--socket-property=ListenStream=[::]:9090" --socket-property=BindIPv6Only=ipv6-only true
   keep dry in_container "${INSTALL[@]}" --dry-run
   in_container systemctl stop other.socket
@@ -108,6 +108,6 @@ traces >"$SCRATCH/before"
 test "a strange call" strange_call
 test "dnf, no package manager, SELinux" other_distributions
 test "by then there is no trace" same_traces "$SCRATCH/before"
-test "a listener on IPv6 alone" ipv6_alone_is_no_matter
+test "a listener on IPv6 alone" ipv6_listener_is_no_conflict
 test "no /opt" opt_is_missing
 test "archives that are swapped meanwhile" archives_are_copied

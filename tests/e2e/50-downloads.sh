@@ -23,7 +23,7 @@ serve() {
 requests() { in_container cat /run/web.log; }
 
 # One archive is cut on the way, one server is busy, one has nothing: each is had all the same.
-bad_days_are_overcome() {
+failed_downloads_are_retried() {
   serve prometheus=cut alloy=busy grafana="gone plain"
   keep download in_container "$CHECKOUT/install.sh" --versions "$PINS" --download /root/fetched
   requests
@@ -45,7 +45,7 @@ what_is_there_is_not_fetched_again() {
 }
 
 # What did arrive stays for the next run, and a purge takes it.
-other_bytes_are_refused() {
+checksum_mismatch_is_refused() {
   local status=0
   serve alloy=other
   keep refusal in_container "$CHECKOUT/install.sh" --versions "$PINS" --service-binary "$SERVICE" || status=$?
@@ -64,16 +64,16 @@ progress_is_shown() {
 installs_from_the_web() {
   serve prometheus=cut
   keep install in_container "$CHECKOUT/install.sh" --versions "$PINS" --service-binary "$SERVICE"
-  says_how_to_go_on
+  prints_next_steps
   equal "downloads that are left" "$(in_container find /var/cache/metrics-stack 2>/dev/null || :)" ""
 }
 
 boot trixie
 in_container systemd-run --quiet --unit=web --property=StandardOutput=append:/run/web.log "$HELPERS/web" 127.0.0.1:7000 "$ARCHIVE_DIR"
 traces >"$SCRATCH/before"
-test "a cut download, a busy server and one without the file" bad_days_are_overcome
+test "a cut download, a busy server and one without the file" failed_downloads_are_retried
 test "what is there is not fetched again" what_is_there_is_not_fetched_again
-test "a file with another checksum" other_bytes_are_refused
+test "a file with another checksum" checksum_mismatch_is_refused
 test "progress on a terminal" progress_is_shown
 test "an install from the web" installs_from_the_web
 test "a purge leaves no trace" purge_leaves_no_trace "$SCRATCH/before"

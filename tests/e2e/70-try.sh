@@ -25,11 +25,11 @@ shows_the_stack_and_leaves_nothing() {
   eventually 60 has_a_disk "$try"
   # The folder of the run is the one on which it holds a lock.
   folder=$(readlink "/proc/$try/fd/7") network=$(readlink "/proc/$try/ns/net")
-  contains "$(left_overs "$folder" "$network")" "$folder"
-  contains "$(left_overs "$folder" "$network")" "$network"
+  contains "$(leftovers "$folder" "$network")" "$folder"
+  contains "$(leftovers "$folder" "$network")" "$network"
   kill -INT "$try"
   eventually 30 is_gone "$try"
-  equal "what is left behind" "$(left_overs "$folder" "$network")" ""
+  equal "what is left behind" "$(leftovers "$folder" "$network")" ""
 }
 
 has_a_disk() {
@@ -37,8 +37,8 @@ has_a_disk() {
     http://127.0.0.1:9090/api/v1/query | grep -q '"mountpoint":"/"'
 }
 is_shown_or_over() { grep -q "Ctrl-C ends it" "$SCRATCH/try" || is_gone "$1"; }
-# left_overs FOLDER NETWORK: of the run's folders, its control groups and its processes.
-left_overs() {
+# leftovers FOLDER NETWORK: of the run's folders, its control groups and its processes.
+leftovers() {
   find "$CACHE" /sys/fs/cgroup -maxdepth 3 -name "*${1##*.}" 2>/dev/null || :
   readlink /proc/[0-9]*/ns/net | grep -F "$2" || :
 }

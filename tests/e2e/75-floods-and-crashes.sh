@@ -10,8 +10,8 @@ exec 5>"$WORK/kills" && flock --timeout 600 5
 main_pid() { in_container systemctl show --property MainPID --value metrics-service.service; }
 socket_stayed() { equal "the socket's invocation" "$(in_container systemctl show --property InvocationID --value metrics-service.socket)" "$1"; }
 
-# comes_back SIGNAL: a client that comes right after the signal is answered, by another process, through the same socket.
-comes_back() {
+# restarts_after SIGNAL: a client that comes right after the signal is answered, by another process, through the same socket.
+restarts_after() {
   local before socket
   before=$(main_pid) socket=$(in_container systemctl show --property InvocationID --value metrics-service.socket)
   in_container sh -c "kill -s $1 $before"
@@ -61,8 +61,8 @@ samples_go_on() { eventually 60 query_is "min(up{job=\"metrics_service\"} and ti
 
 boot trixie
 test "install" installs_verified
-test "SIGKILL" comes_back KILL
-test "SIGSTOP: systemd's watchdog notices" comes_back STOP
+test "SIGKILL" restarts_after KILL
+test "SIGSTOP: systemd's watchdog notices" restarts_after STOP
 test "more connections than descriptors" is_contained silent 4200 "Too many open files"
 if limits_itself || { group_of memory && group_of pids; } >/dev/null; then
   limits_itself || test "limits for the service" limit_as_the_unit_does

@@ -18,7 +18,7 @@ prepare() {
   fetch_debian
   pack_archives
   flock --unlock 8
-  lay_payload
+  make_payload
 }
 
 # Static, so that they run on every Debian whatever this host is.
@@ -102,8 +102,8 @@ pack_grafana() {
   pin "$1/out" grafana 0.0.1-fake "$2" "$folder.linux-$2.tar.gz"
 }
 
-# lay_payload: what every container has on top of its image.
-lay_payload() {
+# make_payload: what every container has on top of its image.
+make_payload() {
   local layer=$WORK/payload
   mkdir -p "$layer"{"$CHECKOUT","$ARCHIVE_DIR","$HELPERS"}
   # What is not committed is tested too, what git ignores is not.

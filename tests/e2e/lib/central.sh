@@ -2,34 +2,34 @@
 # that machines are cabled to.
 # shellcheck shell=bash
 
-readonly FAR_URL=https://far.example:8427/api/v1/write
+readonly CENTRAL_URL=https://far.example:8427/api/v1/write
 # The same with a certificate that has the name as common name only.
 readonly CN_URL=https://far.example:8426/api/v1/write
-FAR=$SCRATCH/far
+CENTRAL=$SCRATCH/far
 
-# make_far_end USER:PASSWORD-OR-TOKEN..., with no user before a token
-make_far_end() {
-  mkdir -p "$FAR"
+# start_central_server USER:PASSWORD-OR-TOKEN..., with no user before a token
+start_central_server() {
+  mkdir -p "$CENTRAL"
   unshare --net sleep infinity &
-  FAR_NETWORK=$!
+  CENTRAL_NETWORK=$!
   eventually 10 has_own_network
-  on_far ip link set lo up
+  on_central ip link set lo up
   certify far -addext subjectAltName=DNS:far.example
   certify wrong -addext subjectAltName=DNS:far.example
   certify cn
   logins_are "$@"
-  start python3 "$E2E_DIR/lib/slow_proxy.py" "$FAR" 8429 8428
-  far_is_back
+  start python3 "$E2E_DIR/lib/slow_proxy.py" "$CENTRAL" 8429 8428
+  run_central_server
 }
-on_far() { nsenter --target "$FAR_NETWORK" --net "$@"; }
+on_central() { nsenter --target "$CENTRAL_NETWORK" --net "$@"; }
 # start COMMAND...: leaves its process in $!
-start() { nsenter --target "$FAR_NETWORK" --net "$@" >>"$FAR/log" 2>&1 & }
+start() { nsenter --target "$CENTRAL_NETWORK" --net "$@" >>"$CENTRAL/log" 2>&1 & }
 has_own_network() { [[ $(readlink "/proc/$FAR_NETWORK/ns/net") != "$(readlink /proc/self/ns/net)" ]]; }
 
 # certify NAME OPTION...: signed by itself, so that it is its own authority's.
 certify() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=far.example \
-    "${@:2}" -keyout "$FAR/$1.key" -out "$FAR/$1.pem" 2>>"$FAR/log"
+    "${@:2}" -keyout "$CENTRAL/$1.key" -out "$CENTRAL/$1.pem" 2>>"$CENTRAL/log"
 }
 
 logins_are() {
@@ -43,37 +43,37 @@ logins_are() {
       esac
       echo " url_prefix: 'http://127.0.0.1:8429'}"
     done
-  } >"$FAR/users.yml"
-  [[ ! -e $FAR/pids ]] || kill -HUP "$(tail -n 1 "$FAR/pids")"
+  } >"$CENTRAL/users.yml"
+  [[ ! -e $CENTRAL/pids ]] || kill -HUP "$(tail -n 1 "$CENTRAL/pids")"
 }
 
 # In files, as tests run in subshells.
-far_is_back() {
-  start "$WORK/payload$HELPERS/victoria-metrics" -storageDataPath="$FAR/data" -httpListenAddr=127.0.0.1:8428 -search.latencyOffset=1s -loggerLevel=ERROR
-  echo $! >"$FAR/pids"
-  start "$WORK/payload$HELPERS/vmauth" -auth.config="$FAR/users.yml" -httpListenAddr=:8427,:8426 -tls=true,true \
-    -tlsCertFile="$FAR/far.pem,$FAR/cn.pem" -tlsKeyFile="$FAR/far.key,$FAR/cn.key" -loggerLevel=ERROR
-  echo $! >>"$FAR/pids"
-  eventually 20 far_query 1 >/dev/null 2>&1
-  eventually 20 on_far curl --silent --insecure --output /dev/null https://127.0.0.1:8427/
+run_central_server() {
+  start "$WORK/payload$HELPERS/victoria-metrics" -storageDataPath="$CENTRAL/data" -httpListenAddr=127.0.0.1:8428 -search.latencyOffset=1s -loggerLevel=ERROR
+  echo $! >"$CENTRAL/pids"
+  start "$WORK/payload$HELPERS/vmauth" -auth.config="$CENTRAL/users.yml" -httpListenAddr=:8427,:8426 -tls=true,true \
+    -tlsCertFile="$CENTRAL/far.pem,$CENTRAL/cn.pem" -tlsKeyFile="$CENTRAL/far.key,$CENTRAL/cn.key" -loggerLevel=ERROR
+  echo $! >>"$CENTRAL/pids"
+  eventually 20 central_query 1 >/dev/null 2>&1
+  eventually 20 on_central curl --silent --insecure --output /dev/null https://127.0.0.1:8427/
 }
-far_goes_away() {
+stop_central_server() {
   local pid
-  while read -r pid; do kill "$pid" && eventually 20 is_gone "$pid"; done <"$FAR/pids"
+  while read -r pid; do kill "$pid" && eventually 20 is_gone "$pid"; done <"$CENTRAL/pids"
 }
 
-# cable NUMBER: connects the machine, which then knows far.example.
-cable() {
-  ip link add eth0 netns "$(leader)" type veth peer name "far$1" netns "$FAR_NETWORK"
-  on_far ip address add "10.9.$1.1/24" dev "far$1"
-  on_far ip link set "far$1" up
+# connect_to_central NUMBER: connects the machine, which then knows far.example.
+connect_to_central() {
+  ip link add eth0 netns "$(leader)" type veth peer name "far$1" netns "$CENTRAL_NETWORK"
+  on_central ip address add "10.9.$1.1/24" dev "far$1"
+  on_central ip link set "far$1" up
   on_network ip address add "10.9.$1.2/24" dev eth0
   on_network ip link set eth0 up
   in_container sh -c "echo 10.9.$1.1 far.example >>/etc/hosts"
 }
 
-# far_query PROMQL: the answer of the store itself.
-far_query() { on_far curl --silent --show-error --fail --max-time 20 --get --data-urlencode "query=$1" --data-urlencode nocache=1 http://127.0.0.1:8428/api/v1/query; }
-far_instances() { far_query "count by (instance) ($1)" | grep -o '"instance":"[^"]*"' | cut -d'"' -f4 | sort | paste -sd' '; }
-# far_samples SELECTOR: their times.
-far_samples() { far_query "$1" | grep -o '\[[0-9.]*,"[^"]*"\]' | sed 's/^\[\([0-9]*\).*/\1/'; }
+# central_query PROMQL: the answer of the store itself.
+central_query() { on_central curl --silent --show-error --fail --max-time 20 --get --data-urlencode "query=$1" --data-urlencode nocache=1 http://127.0.0.1:8428/api/v1/query; }
+central_instances() { central_query "count by (instance) ($1)" | grep -o '"instance":"[^"]*"' | cut -d'"' -f4 | sort | paste -sd' '; }
+# central_samples SELECTOR: their times.
+central_samples() { central_query "$1" | grep -o '\[[0-9.]*,"[^"]*"\]' | sed 's/^\[\([0-9]*\).*/\1/'; }

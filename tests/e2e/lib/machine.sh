@@ -5,13 +5,13 @@
 boot() {
   NSPAWN=(--machine="vm-$1" "${@:2}")
   (($# > 1)) || NSPAWN+=(--private-network)
-  lay_disk "$1"
+  make_disk "$1"
   power_on
 }
 
-# lay_disk IMAGE: leaves in DISK the folder of a new disk, whose content is in DISK/root. With OWN_DISK=yes that is a copy, which
+# make_disk IMAGE: leaves in DISK the folder of a new disk, whose content is in DISK/root. With OWN_DISK=yes that is a copy, which
 # takes some seconds and 200 MB: the host exporter leaves overlays out, and would show a machine without a disk.
-lay_disk() {
+make_disk() {
   local lower
   lower=$(image "$1")
   DISK=$(mktemp -d "$WORK/disk.XXXXXX")
@@ -69,7 +69,7 @@ power_off() {
 
 # run_without_systemd IMAGE COMMAND...: in a container of its own, as its first process.
 run_without_systemd() (
-  lay_disk "$1"
+  make_disk "$1"
   enter_control_group "${DISK##*/}"
   systemd-nspawn --quiet --directory="$DISK/root" --register=no --keep-unit --private-network --pipe "${@:2}" </dev/null
 )

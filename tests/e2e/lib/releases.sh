@@ -42,14 +42,14 @@ repack() {
 }
 
 # What the host has of us, with what is in it: programs by their trees, files by their sums, units by whether they are enabled.
-state() {
+host_state() {
   # shellcheck disable=SC2016  # for the shell in there
   in_container sh -c 'cd / && find opt/metrics-stack -maxdepth 2 ! -name store -printf "%p %y %l\n"
     find etc/metrics-stack etc/systemd/system -type f -exec sha256sum {} +
     find etc/metrics-stack etc/systemd/system ! -type f -printf "%p %y %l\n"' | sort
 }
 
-runs_from_its_trees() {
+runs_from_store() {
   local component pid
   for component in prometheus metrics-service alloy grafana; do
     pid=$(in_container systemctl show --property MainPID --value "metrics-${component#metrics-}.service")

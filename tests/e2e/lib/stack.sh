@@ -9,13 +9,13 @@ installs_verified() {
   keep install install
   at_most "the whole install in seconds" $((SECONDS - start)) 60
   measured "up and verified in $((SECONDS - start)) s"
-  says_how_to_go_on
+  prints_next_steps
   contains "$(<"$SCRATCH/install")" "✓ 10 requests to /simulate-load arrive as samples"
   contains "$(<"$SCRATCH/install")" "✓ Grafana answers a query"
 }
 
 # The end of an install that has changed something: proven, and what a person needs next, on a small screen.
-says_how_to_go_on() {
+prints_next_steps() {
   local end
   contains "$(<"$SCRATCH/install")" ", 0 ✗"
   end=$(sed '1,/, 0 ✗$/d' "$SCRATCH/install")
