@@ -6,7 +6,7 @@
 . "$E2E_DIR/lib/interrupt.sh"
 . "$E2E_DIR/lib/central.sh"
 
-readonly PROOF="10 requests to /simulate-load arrive at the far end, by a query at https://far.example:8427"
+readonly PROOF="10 requests to /simulate-load arrive at the far end, by a query at https://central.example:8427"
 readonly FIRST='fleet-9f3 "pass\word"' SECOND=second-password TOKEN=fleet-9f3-token-word
 declare -A DISKS=()
 trap 'for DISK in "${DISKS[@]}"; do power_off; done' EXIT
@@ -16,7 +16,7 @@ boot_machine() {
   boot trixie --private-network --hostname="$1"
   DISKS[$1]=$DISK
   connect_to_central "$2"
-  copy_in "$CENTRAL/far.pem" /root/far.pem
+  copy_in "$CENTRAL/central.pem" /root/central.pem
   copy_in "$CENTRAL/wrong.pem" /root/wrong.pem
   copy_in "$CENTRAL/cn.pem" /root/cn.pem
   copy_in <(printf '%s\n' "$FIRST") /root/password
@@ -24,14 +24,14 @@ boot_machine() {
   in_container chmod 0600 /root/password /root/token
 }
 copy_in() { in_container sh -c "cat >$2" <"$1"; }
-# select_machine NAME: what follows is on that machine; on NAME COMMAND...: that alone.
+# select_machine NAME: what follows is on that machine; on_machine NAME COMMAND...: that alone.
 select_machine() { DISK=${DISKS[$1]} NSPAWN=(--machine=vm-trixie --private-network --hostname="$1"); }
 on_machine() {
   local DISK NSPAWN
   select_machine "$1"
   "${@:2}"
 }
-# test_in_background NAME TEST COMMAND...: a test on that machine while others run, until together.
+# test_in_background NAME TEST COMMAND...: a test on that machine while others run, until wait_for_tests.
 test_in_background() {
   test_on_machine "$@" &
   BACKGROUND_TESTS+=($!)
@@ -39,17 +39,17 @@ test_in_background() {
 test_on_machine() {
   local DISK NSPAWN SCRATCH
   select_machine "$1"
-  SCRATCH=$(mktemp -d "$CENTRAL/../aside.XXXXXX")
+  SCRATCH=$(mktemp -d "$CENTRAL/../background.XXXXXX")
   test "${@:2}"
 }
 wait_for_tests() { wait "${BACKGROUND_TESTS[@]}" && BACKGROUND_TESTS=(); }
 BACKGROUND_TESTS=()
 
 # An agent's login is its own, for one test changes it.
-readonly LOGIN=(--forward-user fleet --forward-password-file /root/password --forward-ca /root/far.pem)
+readonly LOGIN=(--forward-user fleet --forward-password-file /root/password --forward-ca /root/central.pem)
 readonly FORWARD=(--forward-url "$CENTRAL_URL" "${LOGIN[@]}" --forward-tenant fleet)
 readonly ALPHAS=("${FORWARD[@]}" --forward-user alpha)
-readonly BY_TOKEN=(--forward-url "$CENTRAL_URL" --forward-token-file /root/token --forward-ca /root/far.pem --forward-tenant fleet)
+readonly BY_TOKEN=(--forward-url "$CENTRAL_URL" --forward-token-file /root/token --forward-ca /root/central.pem --forward-tenant fleet)
 install() { in_container "${INSTALL[@]}" "$@"; }
 
 invalid_options_are_named() {
@@ -61,13 +61,13 @@ invalid_options_are_named() {
 an agent keeps no samples|--role agent
 given as role has another form|--role half
 --forward-url URL is needed|--forward-tenant fleet
-begins with https://|--forward-url http://far.example/api/v1/write
-has no password in it|--forward-url https://fleet:secret@far.example/api/v1/write
+begins with https://|--forward-url http://central.example/api/v1/write
+has no password in it|--forward-url https://fleet:secret@central.example/api/v1/write
 --forward-user needs|--forward-url $CENTRAL_URL --forward-user fleet
 a password or a token|--forward-url $CENTRAL_URL --forward-user fleet --forward-token-file /root/password
 exclude each other|--forward-url $CENTRAL_URL --no-forward
 /root/none does not exist|--forward-url $CENTRAL_URL --forward-ca /root/none
-/root/far.pem is not one line|--forward-url $CENTRAL_URL --forward-token-file /root/far.pem
+/root/central.pem is not one line|--forward-url $CENTRAL_URL --forward-token-file /root/central.pem
 /root/password has no certificate|--forward-url $CENTRAL_URL --forward-ca /root/password
 END
 }
@@ -102,7 +102,7 @@ install_everywhere() {
   jobs+=($!)
   {
     on_machine gamma run_until_verify "${INSTALL[@]}"
-    on_machine gamma placed >"$SCRATCH/plain"
+    on_machine gamma installed_state >"$SCRATCH/plain"
     on_machine gamma install "${BY_TOKEN[@]}"
   } >"$SCRATCH/gamma" 2>&1 &
   jobs+=($!)
@@ -159,7 +159,7 @@ verify_needs_no_root() {
 }
 
 verify_names_an_unknown_host() {
-  in_container sh -c 'sed /far.example/d /etc/hosts >/tmp/hosts && cp /etc/hosts /tmp/known && cat /tmp/hosts >/etc/hosts'
+  in_container sh -c 'sed /central.example/d /etc/hosts >/tmp/hosts && cp /etc/hosts /tmp/known && cat /tmp/hosts >/etc/hosts'
   ! keep verify verify || return 1
   in_container sh -c 'cat /tmp/known >/etc/hosts && rm /tmp/known /tmp/hosts'
   contains "$(<"$SCRATCH/verify")" "✗ $CENTRAL_URL takes samples: it has a host that is not known here"
@@ -241,7 +241,7 @@ central_server_is_down() {
   # The reboot takes the other 20 s: Alloy stops no sooner.
   sleep $((away / 2 - 20))
   on_machine beta reboot
-  on_machine beta cable 2
+  on_machine beta connect_to_central 2
   middle=$(date +%s)
   sleep $((away / 2))
   end=$(date +%s)

@@ -151,7 +151,7 @@ traces >"$SCRATCH/before"
 test "install" run_until_verify "${INSTALL[@]}"
 make_edits >/dev/null
 test "two releases, one after the other" record_states
-test "SIGKILL at each step that is has_printed" at_each_step
+test "SIGKILL at each step that is announced" at_each_step
 test "SIGKILL before a command" at_commands
 test "SIGKILL at random instants" at_random_instants 2
 test "Ctrl-C goes back" signal_rolls_back INT

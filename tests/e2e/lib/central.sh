@@ -2,10 +2,10 @@
 # that machines are cabled to.
 # shellcheck shell=bash
 
-readonly CENTRAL_URL=https://far.example:8427/api/v1/write
+readonly CENTRAL_URL=https://central.example:8427/api/v1/write
 # The same with a certificate that has the name as common name only.
-readonly CN_URL=https://far.example:8426/api/v1/write
-CENTRAL=$SCRATCH/far
+readonly CN_URL=https://central.example:8426/api/v1/write
+CENTRAL=$SCRATCH/central
 
 # start_central_server USER:PASSWORD-OR-TOKEN..., with no user before a token
 start_central_server() {
@@ -14,8 +14,8 @@ start_central_server() {
   CENTRAL_NETWORK=$!
   eventually 10 has_own_network
   on_central ip link set lo up
-  certify far -addext subjectAltName=DNS:far.example
-  certify wrong -addext subjectAltName=DNS:far.example
+  certify central -addext subjectAltName=DNS:central.example
+  certify wrong -addext subjectAltName=DNS:central.example
   certify cn
   logins_are "$@"
   start python3 "$E2E_DIR/lib/slow_proxy.py" "$CENTRAL" 8429 8428
@@ -28,7 +28,7 @@ has_own_network() { [[ $(readlink "/proc/$FAR_NETWORK/ns/net") != "$(readlink /p
 
 # certify NAME OPTION...: signed by itself, so that it is its own authority's.
 certify() {
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=far.example \
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=central.example \
     "${@:2}" -keyout "$CENTRAL/$1.key" -out "$CENTRAL/$1.pem" 2>>"$CENTRAL/log"
 }
 
@@ -52,7 +52,7 @@ run_central_server() {
   start "$WORK/payload$HELPERS/victoria-metrics" -storageDataPath="$CENTRAL/data" -httpListenAddr=127.0.0.1:8428 -search.latencyOffset=1s -loggerLevel=ERROR
   echo $! >"$CENTRAL/pids"
   start "$WORK/payload$HELPERS/vmauth" -auth.config="$CENTRAL/users.yml" -httpListenAddr=:8427,:8426 -tls=true,true \
-    -tlsCertFile="$CENTRAL/far.pem,$CENTRAL/cn.pem" -tlsKeyFile="$CENTRAL/far.key,$CENTRAL/cn.key" -loggerLevel=ERROR
+    -tlsCertFile="$CENTRAL/central.pem,$CENTRAL/cn.pem" -tlsKeyFile="$CENTRAL/central.key,$CENTRAL/cn.key" -loggerLevel=ERROR
   echo $! >>"$CENTRAL/pids"
   eventually 20 central_query 1 >/dev/null 2>&1
   eventually 20 on_central curl --silent --insecure --output /dev/null https://127.0.0.1:8427/
@@ -62,14 +62,14 @@ stop_central_server() {
   while read -r pid; do kill "$pid" && eventually 20 is_gone "$pid"; done <"$CENTRAL/pids"
 }
 
-# connect_to_central NUMBER: connects the machine, which then knows far.example.
+# connect_to_central NUMBER: connects the machine, which then knows central.example.
 connect_to_central() {
-  ip link add eth0 netns "$(leader)" type veth peer name "far$1" netns "$CENTRAL_NETWORK"
-  on_central ip address add "10.9.$1.1/24" dev "far$1"
-  on_central ip link set "far$1" up
+  ip link add eth0 netns "$(leader)" type veth peer name "central$1" netns "$CENTRAL_NETWORK"
+  on_central ip address add "10.9.$1.1/24" dev "central$1"
+  on_central ip link set "central$1" up
   on_network ip address add "10.9.$1.2/24" dev eth0
   on_network ip link set eth0 up
-  in_container sh -c "echo 10.9.$1.1 far.example >>/etc/hosts"
+  in_container sh -c "echo 10.9.$1.1 central.example >>/etc/hosts"
 }
 
 # central_query PROMQL: the answer of the store itself.

@@ -24,7 +24,7 @@ has_printed() { grep -q -x -e "$1" "$SCRATCH/run" || is_gone "$JOB"; }
 # What is left of a run holds the lock, too.
 has_ended() { in_container sh -c '[ ! -e /run/metrics-stack/lock ] || flock --nonblock /run/metrics-stack/lock true'; }
 
-# wait_until WHEN: a line that is has_printed, or seconds.
+# wait_until WHEN: a line of its output, or seconds.
 wait_until() {
   case $1 in
   [0-9]*) sleep "$1" ;;
