@@ -189,7 +189,7 @@ nobody_reads_the_token() {
 password_changes() {
   local before
   before=$(in_container ls /var/lib/metrics-stack/install/credentials)
-  logins_are "alpha:$SECOND" "fleet:$FIRST" ":$TOKEN"
+  set_logins "alpha:$SECOND" "fleet:$FIRST" ":$TOKEN"
   eventually 20 refuses_login
   contains "$(<"$SCRATCH/verify")" "--forward-password-file"
   before+=" $(in_container systemctl show --property InvocationID --value metrics-alloy)"
