@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Two agents and a whole stack forward to a VictoriaMetrics: wrong credentials, a slow far end, none at all, and roles that change.
+# Two agents and a full stack forward to VictoriaMetrics, with wrong credentials, while the central
+# server is slow or down, and through changes of role.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
@@ -24,14 +25,14 @@ boot_machine() {
   in_container chmod 0600 /root/password /root/token
 }
 copy_in() { in_container sh -c "cat >$2" <"$1"; }
-# select_machine NAME: what follows is on that machine; on_machine NAME COMMAND...: that alone.
+# select_machine NAME: for the following commands; on_machine NAME COMMAND...: for this command.
 select_machine() { DISK=${DISKS[$1]} NSPAWN=(--machine=vm-trixie --private-network --hostname="$1"); }
 on_machine() {
   local DISK NSPAWN
   select_machine "$1"
   "${@:2}"
 }
-# test_in_background NAME TEST COMMAND...: a test on that machine while others run, until wait_for_tests.
+# test_in_background NAME TEST COMMAND...: runs a test on that machine until wait_for_tests.
 test_in_background() {
   test_on_machine "$@" &
   BACKGROUND_TESTS+=($!)
@@ -45,7 +46,7 @@ test_on_machine() {
 wait_for_tests() { wait "${BACKGROUND_TESTS[@]}" && BACKGROUND_TESTS=(); }
 BACKGROUND_TESTS=()
 
-# An agent's login is its own, for one test changes it.
+# One agent has a login of its own, because a test changes it.
 readonly LOGIN=(--forward-user fleet --forward-password-file /root/password --forward-ca /root/central.pem)
 readonly FORWARD=(--forward-url "$CENTRAL_URL" "${LOGIN[@]}" --forward-tenant fleet)
 readonly ALPHAS=("${FORWARD[@]}" --forward-user alpha)
@@ -93,7 +94,7 @@ unusable_endpoints_are_named() {
   refuses 0 "write /etc/systemd/system/metrics-alloy.service.d/forward.conf" install --role agent "${FORWARD[@]}" --dry-run
 }
 
-# All three at once. The whole stack is first one without forwarding.
+# All three at once. The full stack is first installed without forwarding.
 install_everywhere() {
   local jobs=() job
   on_machine alpha install --role agent "${ALPHAS[@]}" >"$SCRATCH/alpha" 2>&1 &
@@ -112,16 +113,16 @@ install_everywhere() {
     contains "$(<"$SCRATCH/$job")" "✓ $PROOF"
   done
 }
-# What an install has put on the host.
+# installed_state: lists the files of an install with their checksums.
 installed_state() { in_container sh -c 'find /etc/metrics-stack /etc/systemd/system -type f ! -name "*.reserve" -exec sha256sum {} + && find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' | sort; }
 
 instances_are() { [[ $(central_instances "up{job=\"$2\"}") == "$1" ]]; }
 samples_have_their_instance() {
   local job
-  # The proof waits for the service's first scrape alone.
+  # verify.sh waits for the first scrape of the service only.
   for job in metrics_service node alloy; do eventually 30 instances_are "alpha beta gamma" "$job"; done
   equal "hosts in the local Prometheus" "$(on_machine gamma query 'count(count by (instance) (up{job="metrics_service"}))')" 1
-  equal "what is for the far end alone" "$(on_machine gamma query 'count(up{job="alloy",instance="gamma"}) or vector(0)')" 0
+  equal "series for the central server only" "$(on_machine gamma query 'count(up{job="alloy",instance="gamma"}) or vector(0)')" 0
   on_machine alpha copy_in <(echo '[{targets: ["127.0.0.1:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
   on_machine beta copy_in <(echo '[{targets: ["localhost:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
   eventually 60 shops_have_their_instance
@@ -134,7 +135,7 @@ agent_is_small() {
   equal "units" "$(in_container systemctl list-units --plain --no-legend --state=active 'metrics-*' | cut -d' ' -f1 | paste -sd' ')" \
     "metrics-alloy-ui.service metrics-alloy.service metrics-service.service metrics-alloy-ui.socket metrics-service.socket metrics-stack.target"
   equal "ports" "$(listening | grep -c -E '127.0.0.1:(9090|3001)$' || :)" 0
-  equal "what the others would have" "$(in_container find /opt/metrics-stack /etc/metrics-stack /var/lib/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" ""
+  equal "files of Prometheus and Grafana" "$(in_container find /opt/metrics-stack /etc/metrics-stack /var/lib/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" ""
 }
 
 later_install_keeps_it() {
@@ -165,16 +166,16 @@ verify_names_an_unknown_host() {
   contains "$(<"$SCRATCH/verify")" "✗ $CENTRAL_URL takes samples: it has a host that is not known here"
 }
 
-# Whatever stands between the two words of password and token.
+# The patterns match the password and the token.
 readonly WATCH='while [ ! -e /tmp/done ]; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\0" "\n" | grep -a "^.\{0,40\}fleet-9f[3].*word"; done || :'
 readonly SEARCH='grep -r -l -s "fleet-9f3.*word" /etc /opt /root /var /run /tmp; systemctl show "metrics-*" | grep "fleet-9f3.*word"
   journalctl --quiet | grep "fleet-9f3.*word"; cat /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n" | grep -a "fleet-9f3.*word"; :'
-# While an install hands the password over, and after it, for the user nobody.
+# Checks command lines during an install, and files as the user nobody after it.
 nobody_reads_the_token() {
   local watch
   in_container sh -c "$WATCH" >"$SCRATCH/seen" &
   watch=$!
-  # What the watch would see.
+  # A command line that the watch must see.
   in_container sh -c 'sleep 1; :' 'fleet-9f3 decoy word'
   install "${BY_TOKEN[@]}"
   verify
@@ -196,7 +197,7 @@ password_changes() {
   copy_in <(echo "$SECOND") /root/password
   keep install install --forward-password-file /root/password
   contains "$(<"$SCRATCH/install")" ", 0 ✗"
-  equal "folders" "$(in_container ls /var/lib/metrics-stack/install/credentials | wc -l)" 1
+  equal "directories" "$(in_container ls /var/lib/metrics-stack/install/credentials | wc -l)" 1
   lacks "$before" "$(in_container ls /var/lib/metrics-stack/install/credentials)"
   lacks "$before" "$(in_container systemctl show --property InvocationID --value metrics-alloy)"
 }
@@ -220,25 +221,25 @@ slow_central_server_delays_nothing_else() {
   touch "$CENTRAL/slow"
   sleep 30
   end=$(date +%s)
-  # The local Prometheus has it all, while samples wait for the far end.
+  # The local Prometheus has no gap while samples for the central server are pending.
   eventually 20 no_gap_beyond 25 "$start" "$end"
-  at_most "samples that wait at least" 1 "$(waiting forward)"
-  measured "longest gap in the local Prometheus $(longest_gap "$start" "$end") s, $(waiting local) samples wait for it and $(waiting forward) for the far end"
+  at_most "minimum of pending samples" 1 "$(pending forward)"
+  measured "longest local gap $(longest_gap "$start" "$end") s, $(pending forward) samples pending"
   rm "$CENTRAL/slow"
 }
-waiting() { get 12345/metrics | sed -n "s/^prometheus_remote_storage_samples_pending{.*remote_name=\"$1\".* //p"; }
+pending() { get 12345/metrics | sed -n "s/^prometheus_remote_storage_samples_pending{.*remote_name=\"$1\".* //p"; }
 central_gap() { central_samples "up{job=\"metrics_service\",instance=\"$1\"}[20m]" | gap_in "${@:2}"; }
 central_has_no_gap() { local gap && gap=$(central_gap "$@") && ((gap > 0 && gap < 25)); }
 
-# One agent is rebooted in the middle.
+# One agent reboots during the outage.
 central_server_is_down() {
   local start gone middle end away=60 gap
   [[ -z ${ALL-} ]] || away=600
-  # What the slow far end held up is to arrive, too.
+  # Samples that the slow server delayed must arrive as well.
   start=$(<"$SCRATCH/slow-since")
   stop_central_server
   gone=$(date +%s)
-  # The reboot takes the other 20 s: Alloy stops no sooner.
+  # The reboot takes another 20 s, because Alloy waits for its queue.
   sleep $((away / 2 - 20))
   on_machine beta reboot
   on_machine beta connect_to_central 2
@@ -247,12 +248,12 @@ central_server_is_down() {
   end=$(date +%s)
   run_central_server
   eventually 120 central_has_no_gap alpha "$start" "$end"
-  measured "away for $((end - gone)) s: longest gap of the agent that ran on $(central_gap alpha "$start" "$end") s"
-  # What Alloy had not sent when it stopped is lost; what came after its start is not.
+  measured "down for $((end - gone)) s: longest gap of the running agent $(central_gap alpha "$start" "$end") s"
+  # Samples that Alloy had not sent when it stopped are lost; later ones are not.
   eventually 120 central_has_no_gap beta $((middle + 30)) "$end"
   gap=$(central_gap beta "$start" "$end")
-  at_most "the gap of the rebooted one" "$gap" $((middle - start + 60))
-  measured "of the one rebooted $((middle - gone)) s into it $gap s"
+  at_most "gap of the rebooted agent" "$gap" $((middle - start + 60))
+  measured "of the agent rebooted after $((middle - gone)) s $gap s"
 }
 
 role_changes() {
@@ -263,7 +264,7 @@ role_changes() {
   in_container sh -c 'echo "# mine" >>/etc/systemd/system/metrics-grafana.service'
   run_until_verify "${INSTALL[@]}" --role agent
   verify --quick
-  equal "of the others, but for what a person has edited" "$(in_container find /opt/metrics-stack /etc/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" \
+  equal "files of Prometheus and Grafana, except an edited one" "$(in_container find /opt/metrics-stack /etc/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" \
     /etc/systemd/system/metrics-grafana.service
   equal "that unit" "$(in_container systemctl is-active metrics-grafana || :) $(in_container systemctl is-enabled metrics-grafana || :)" "inactive disabled"
   in_container sh -c "sed '/^prometheus/s/ [0-9.]* / 0.0.1 /' $ARCHIVE_DIR/versions.conf >/root/older.conf"
@@ -271,7 +272,8 @@ role_changes() {
   in_container test -e /var/lib/metrics-stack/prometheus/wal -a -e /var/lib/metrics-stack/grafana/grafana.db
 }
 
-# From a far end that is away, with samples that wait for it: Alloy is stopped without a wait for them, within its TimeoutStopSec=20.
+# The central server is down and samples are pending. Alloy stops without waiting for them, within
+# its TimeoutStopSec=20.
 forwarding_ends() {
   local start stopped
   eventually 60 central_server_is_down_for_gamma
@@ -280,13 +282,13 @@ forwarding_ends() {
   contains "$(<"$SCRATCH/install")" ", 0 ✗"
   stopped=$(in_container date --date "$(in_container systemctl show --property InactiveEnterTimestamp --value metrics-alloy)" +%s)
   at_most "time until Alloy had stopped" $((stopped - start)) 40
-  measured "from a far end that is away Alloy had stopped after $((stopped - start)) s"
+  measured "Alloy stopped after $((stopped - start)) s"
   installed_state | diff "$1" - || { echo "< a plain install, > after forwarding" && return 1; }
 }
 
-central_server_is_down_for_gamma() { ! on_central curl --silent --insecure --output /dev/null https://127.0.0.1:8427/ && (($(waiting forward) > 0)); }
+central_server_is_down_for_gamma() { ! on_central curl --silent --insecure --output /dev/null https://127.0.0.1:8427/ && (($(pending forward) > 0)); }
 
-# The releases that are left after an uninstall know it.
+# Settings of forwarding survive an uninstall.
 uninstall_keeps_it() {
   contains "$(uninstall)" "kept: where it forwards to"
   contains "$(install)" "✓ $PROOF"
@@ -299,22 +301,22 @@ boot_machine beta 2
 boot_machine gamma 3
 on_machine beta traces >"$SCRATCH/before"
 select_machine alpha
-test "options that make no sense" invalid_options_are_named
-test "an unknown host, another's certificate, a wrong password: said before anything changes" unusable_endpoints_are_named
-test "two agents and a whole stack are proven at the far end" install_everywhere
-test "their samples are told apart" samples_have_their_instance
-test "the tenant is on the wire" tenant_is_on_the_wire
-test "an agent is the service and Alloy alone" agent_is_small
-test "a later install keeps it, and changes nothing" later_install_keeps_it
-test_in_background alpha "another password: verify says so, install takes it" password_changes
-test_in_background beta "anyone may verify, by what Alloy counts; root is told of an unknown host" verify_needs_no_root
-test_in_background gamma "nobody reads the token" nobody_reads_the_token
+test "invalid options are refused" invalid_options_are_named
+test "an unusable endpoint is refused before anything changes" unusable_endpoints_are_named
+test "two agents and a full stack are verified at the central server" install_everywhere
+test "samples have the instance of their host" samples_have_their_instance
+test "requests have the tenant header" tenant_is_on_the_wire
+test "an agent consists of the service and Alloy" agent_is_small
+test "a later install keeps forwarding and changes nothing" later_install_keeps_it
+test_in_background alpha "verify.sh reports a changed password, install.sh accepts the new one" password_changes
+test_in_background beta "verify.sh needs no root, and as root it names an unknown host" verify_needs_no_root
+test_in_background gamma "other users can't read the token" nobody_reads_the_token
 wait_for_tests
 select_machine gamma
-test "a far end that takes ten seconds holds back nobody" slow_central_server_delays_nothing_else
-test_in_background gamma "forwarding ends, and leaves what a plain install has" forwarding_ends "$SCRATCH/plain"
-test "a far end that is away, and an agent rebooted meanwhile" central_server_is_down
+test "a slow central server does not delay local samples" slow_central_server_delays_nothing_else
+test_in_background gamma "--no-forward leaves the files of a plain install" forwarding_ends "$SCRATCH/plain"
+test "samples survive an outage of the central server" central_server_is_down
 wait_for_tests
-test_in_background alpha "an agent becomes a whole stack, and an agent again" role_changes
-test_in_background beta "after an uninstall an install goes on with it; a purge leaves no trace" uninstall_keeps_it "$SCRATCH/before"
+test_in_background alpha "an agent becomes a full stack, then an agent again" role_changes
+test_in_background beta "an uninstall keeps the settings, a purge leaves no trace" uninstall_keeps_it "$SCRATCH/before"
 wait_for_tests

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Hosts on which an install can't succeed: it says why and what to do, and leaves them as they were.
+# Hosts on which an install can't succeed: it prints the reason and a hint, and changes nothing.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
@@ -14,7 +14,7 @@ without_systemd() {
   contains "$(<"$SCRATCH/refusal")" tests/e2e/try.sh
 }
 
-# What only others can boot here, told by those whom the script asks.
+# Systems that can't be booted here, so commands and files report them.
 unsupported_systems() {
   # shellcheck disable=SC2016  # for the shell in there
   in_container sh -c 'printf "#!/bin/sh\n[ \"\$1\" != LONG_BIT ] || echo 32\n" >/usr/local/bin/getconf && chmod 755 /usr/local/bin/getconf'
@@ -66,7 +66,7 @@ foreign_unit_exists() {
 archive_is_missing() {
   in_container mkdir -p /root/empty
   refuses 1 "/root/empty has no archive of prometheus" in_container "$CHECKOUT/install.sh" --from /root/empty --service-binary "$SERVICE"
-  # All problems are said at once.
+  # All problems are reported at once.
   contains "$(<"$SCRATCH/refusal")" "/root/empty has no archive of alloy"
   contains "$(<"$SCRATCH/refusal")" "/root/empty has no archive of grafana"
 }
@@ -85,13 +85,13 @@ network_is_missing() {
 
 configuration_is_wrong() {
   in_container sh -c "echo 'prometheus.scrape {' >$CHECKOUT/etc/alloy/wrong.alloy"
-  # Whatever comes of it, the next test gets the right configuration.
+  # The next test needs the valid configuration.
   trap 'in_container rm "$CHECKOUT/etc/alloy/wrong.alloy"' EXIT
   refuses 1 "Alloy refuses its configuration" in_container "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" wrong.alloy:
 }
 
-# It says what version it is, and then can't start.
+# It prints its version, but does not start.
 service_does_not_start() {
   # shellcheck disable=SC2016  # for the shell in there
   in_container sh -c 'printf "#!/bin/sh\n[ \"\$1\" != --version ] || { echo metrics-service 0.1.0; exit; }\necho no luck today >&2\nexit 3\n" >/root/broken
@@ -113,14 +113,14 @@ test "an unknown option" refuses 2 "unknown option --nonsense" in_container "$CH
 test "not root" as_an_unprivileged_user
 test "no systemd" without_systemd
 test "32 bits, another C library, WSL without systemd" unsupported_systems
-test "a port that a program has taken" port_taken_by_a_program
-test "a port that a socket unit has taken" port_taken_by_a_socket_unit
+test "a port in use by a program" port_taken_by_a_program
+test "a port in use by a socket unit" port_taken_by_a_socket_unit
 test "too little disk" disk_is_small
 test "too little memory" memory_is_small
-test "a unit of our name that is not ours" foreign_unit_exists
+test "a foreign unit with the name of a shipped one" foreign_unit_exists
 test "missing archives" archive_is_missing
 test "an archive with another checksum" archive_differs
 test "no network" network_is_missing
 test "a configuration that Alloy refuses" configuration_is_wrong
-test "a service that does not start: its journal, and all is back" service_does_not_start
+test "a service that does not start: its journal, and a rollback" service_does_not_start
 test "a purge where nothing is" refuses 0 "==> purge" in_container "$CHECKOUT/uninstall.sh" --purge

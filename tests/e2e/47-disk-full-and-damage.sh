@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Disks that are full, things that are gone or in the way, and what a person is told then.
+# Full disks, and missing or unexpected files.
 # shellcheck source-path=SCRIPTDIR disable=SC2016  # much of this is for shells in the container
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 . "$E2E_DIR/lib/releases.sh"
 . "$E2E_DIR/lib/interrupt.sh"
 
-# script PATH: a program for the container, from standard input.
+# script PATH: writes a program in the container from standard input.
 script() { in_container sh -c "cat >$1 && chmod 755 $1"; }
 
 # /opt is a symlink to another file system from here on, the downloads and Prometheus' data are on
@@ -23,13 +23,13 @@ mount_small_disks() {
 }
 fill() { in_container sh -c "fallocate -l \$(df --block-size=1 --output=avail $1 | tail -n 1) $1/filler || head -c 4G /dev/zero >>$1/filler 2>/dev/null; ! echo x >>$1/filler"; }
 
-# full_disk FOLDER STEP WORDS: full from that step on; the way back needs no room.
+# full_disk DIR STEP WORDS: the disk is full from that step on; the rollback needs no space.
 full_disk() {
   local status=0 before
   before=$(host_state)
   start_run "${INSTALL_NEXT[@]}"
   wait_until "$2"
-  # To fill it takes longer than a step may.
+  # Filling the disk takes longer than a step.
   send_signal STOP all
   fill "$1"
   resume_run
@@ -40,7 +40,7 @@ full_disk() {
   contains "$(<"$SCRATCH/run")" "$3"
   contains "$(<"$SCRATCH/run")" "error: "
   equal "the host" "$(host_state)" "$before"
-  # A full disk can end Prometheus at any write to a file that it maps into memory. systemd starts it again.
+  # Writes to memory-mapped files can crash Prometheus on a full disk. systemd restarts it.
   eventually 60 get 9090/-/ready
   runs_from_store
   verify --quick
@@ -57,10 +57,10 @@ purges_on_full_disks() {
   lacks "$(<"$SCRATCH/purge")" "kept: data"
   in_container rmdir /var/cache/metrics-stack /var/lib/private/metrics-stack/{prometheus,}
   in_container rm -f /opt/filler /etc/filler /var/lib/filler
-  equal "what is left of us" "$(in_container find / -name '*metrics-*' ! -path '/usr/*' ! -path '/proc/*' ! -path '/sys/*' ! -path '/run/systemd/*' ! -path '/run/log/*' ! -path '/run/credentials/*')" ""
+  equal "files of the stack" "$(in_container find / -name '*metrics-*' ! -path '/usr/*' ! -path '/proc/*' ! -path '/sys/*' ! -path '/run/systemd/*' ! -path '/run/log/*' ! -path '/run/credentials/*')" ""
 }
 
-# A program that is gone, one without its x bit, and notes of which a power cut has left half.
+# A missing program, one without its x bit, and manifests truncated by a power loss.
 damaged_store_is_repaired() {
   local before
   before=$(invocations)
@@ -69,7 +69,7 @@ damaged_store_is_repaired() {
   run_until_verify "${INSTALL[@]}"
   in_container test -x /opt/metrics-stack/prometheus/bin/promtool -a -x /opt/metrics-stack/grafana/bin/grafana
   runs_from_store
-  equal "units that were left alone" "$(comm -12 <(echo "$before") <(invocations) | grep -o 'Id=[a-z.-]*' | tr '\n' ' ')" "Id=metrics-alloy-ui.service Id=metrics-service.service "
+  equal "units that were not restarted" "$(comm -12 <(echo "$before") <(invocations) | grep -o 'Id=[a-z.-]*' | tr '\n' ' ')" "Id=metrics-alloy-ui.service Id=metrics-service.service "
 }
 
 obstacles_are_named() {
@@ -93,13 +93,13 @@ obstacles_are_named() {
   in_container sh -c 'sed -i "s/=15 d/=15d/" /etc/metrics-stack/prometheus/retention.env && rm /etc/metrics-stack/prometheus/rules/mine.yml'
 }
 
-# It is asked for its version as nobody, and what it says becomes no path.
+# Its version is queried as nobody, and its output does not become a path.
 service_is_not_trusted() {
   script /root/service <<<'#!/bin/sh
 id -u >/tmp/who
 echo metrics-service ../../../../etc'
   refuses 1 "does not run here, or is not the service" in_container "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary /root/service
-  equal "who asked it" "$(in_container cat /tmp/who)" 65534
+  equal "the user who ran it" "$(in_container cat /tmp/who)" 65534
   in_container rm /root/service /tmp/who
 }
 
@@ -125,7 +125,7 @@ report_is_complete() {
   verify --quick
 }
 
-# Five wrong logins would lock out whoever has the right one.
+# Five wrong logins would lock the account.
 verify_does_not_lock_the_account() {
   local i
   get 3001/api/user/password --user admin:admin --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
@@ -150,16 +150,16 @@ mount_small_disks
 test "install; /opt is a symlink to another file system" run_until_verify "${INSTALL[@]}"
 make_next
 in_container sh -c "for file in prometheus/rules/host.yml grafana/dashboards/host.json; do echo >>$NEXT/etc/\$file; done"
-test "a disk that is full while programs are unpacked" full_disk /opt "==> release" "is there room on the disk?"
-test "a disk that is full while configuration is put" full_disk /etc "    prometheus" "No space left on device"
+test "a full disk while programs are unpacked" full_disk /opt "==> release" "is there room on the disk?"
+test "a full disk while configuration is written" full_disk /etc "    prometheus" "No space left on device"
 # Owned by the unit's user: Grafana can't write to a database whose log another user owns.
 in_container sh -c 'cd /var/lib/private/metrics-stack/grafana && head -c 30M /dev/zero >grafana.db-wal && chown --reference=grafana.db grafana.db-wal'
-test "a disk that is full while a database is copied" full_disk /var/lib "    alloy" "No space left on device"
-test "programs that are gone, and notes that are torn" damaged_store_is_repaired
-test "things in the way" obstacles_are_named
-test "a service that is not one" service_is_not_trusted
+test "a full disk while a database is copied" full_disk /var/lib "    alloy" "No space left on device"
+test "missing programs and truncated manifests are repaired" damaged_store_is_repaired
+test "unexpected files are reported" obstacles_are_named
+test "a program that is not the service" service_is_not_trusted
 test "a report" report_is_complete
-test "verify.sh spends no login twice" verify_does_not_lock_the_account
-test "a purge on a terminal asks" purge_asks
+test "verify.sh tries a rejected login only once" verify_does_not_lock_the_account
+test "a purge on a terminal asks for confirmation" purge_asks
 test "install again" run_until_verify "${INSTALL[@]}"
 test "a purge on full disks" purges_on_full_disks

@@ -36,6 +36,7 @@ failed_downloads_are_retried() {
   equal "the busy server is asked again" "$(requests_to busy | cut -d' ' -f1 | paste -sd' ')" "503 200"
   contains "$(<"$SCRATCH/download")" "/gone/"
   contains "$(requests | tail -n 1)" "200 /plain/"
+  # shellcheck disable=SC2016  # awk's own fields
   equal "checksums of the files" \
     "$(in_container sh -c "cd /root/fetched && sha256sum * | cut -d' ' -f1 | sort")" \
     "$(in_container awk -v "a=$(dpkg --print-architecture)" '$3 == a { print $4 }' "$PINS" | sort)"

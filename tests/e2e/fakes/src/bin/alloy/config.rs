@@ -112,24 +112,24 @@ impl<'a> Graph<'a> {
 
     fn plan(&self) -> Result<Plan> {
         let scrapes: Vec<_> = self.named("prometheus.scrape").collect();
-        let mut paths = BTreeMap::new();
+        let mut routes = Vec::new();
         for (id, block) in &scrapes {
-            let mut found = Vec::new();
-            self.walk(block, &mut Vec::new(), &mut found)?;
-            paths.insert(*id, found);
+            routes.push((*id, *block, self.receivers(block, 0)?));
         }
         let mut queues = BTreeMap::new();
         let mut writes = Vec::new();
         for (id, block) in self.named("prometheus.remote_write") {
-            let shared = shared_rules(&paths, id)?;
             for endpoint in block.blocks_named("endpoint") {
                 let mut write = self.object(endpoint, 0)?;
                 let name =
                     write.get("name").and_then(Value::as_str).map_or(format!("{id}-{}", queues.len()), str::to_owned);
                 write.insert("name".into(), json!(name));
-                let mut rules = self.left_out(&scrapes, &paths, id)?;
-                for relabel in &shared {
-                    rules.extend(self.rules(relabel)?);
+                // The agent sends every sample to every remote write, so drop those of other scrapes.
+                let mut rules = Vec::new();
+                for (scrape, block, _) in routes.iter().filter(|(_, _, receivers)| !receivers.contains(id)) {
+                    let job = block.attribute("job_name").map(|e| self.value(e, &block.place, 0)).transpose()?;
+                    let job = job.unwrap_or(json!(scrape));
+                    rules.push(json!({"source_labels": ["job"], "regex": job, "action": "drop"}));
                 }
                 match write.remove("write_relabel_config") {
                     Some(Value::Array(own)) => rules.extend(own),
@@ -142,7 +142,7 @@ impl<'a> Graph<'a> {
         }
         let mut configs = Vec::new();
         for (id, block) in &scrapes {
-            configs.extend(self.scrape(id, block, &paths)?);
+            configs.extend(self.scrape(id, block)?);
         }
         let mut exporters = self.named("prometheus.exporter.unix").map(|(_, block)| self.exporter_arguments(block));
         Ok(Plan {
@@ -157,73 +157,32 @@ impl<'a> Graph<'a> {
         self.components.iter().filter(move |(_, b)| b.name == name)
     }
 
-    /// Finds every path from a component to a remote write, with the relabel components on it.
-    fn walk(&self, from: &Block, way: &mut Vec<String>, found: &mut Vec<(Vec<String>, String)>) -> Result<()> {
+    /// Returns the remote writes that a component's samples reach.
+    fn receivers(&self, from: &Block, depth: usize) -> Result<Vec<String>> {
+        if from.blocks_named("rule").next().is_some() || depth > 50 {
+            return Err(format!("{}: the fake supports neither rules nor cycles here", from.place));
+        }
         let targets =
             from.attribute("forward_to").ok_or(format!("{}: missing required attribute \"forward_to\"", from.place))?;
         let Value::Array(targets) = self.value(targets, &from.place, 0)? else {
             return Err(format!("{}: forward_to must be a list", from.place));
         };
+        let mut found = Vec::new();
         for target in targets {
-            let id =
-                target[RECEIVER].as_str().ok_or(format!("{}: forward_to must name receivers", from.place))?.to_owned();
-            if self.components[&id].name == "prometheus.remote_write" {
-                // A relabel component without rules changes nothing.
-                let has_rules = |relabel: &&String| self.components[*relabel].blocks_named("rule").next().is_some();
-                found.push((way.iter().filter(has_rules).cloned().collect(), id));
-            } else if way.contains(&id) {
-                return Err(format!("{}: cycle through {id}", from.place));
-            } else {
-                way.push(id.clone());
-                self.walk(&self.components[&id], way, found)?;
-                way.pop();
+            let id = target[RECEIVER].as_str().ok_or(format!("{}: forward_to must name receivers", from.place))?;
+            match &self.components[id] {
+                write if write.name == "prometheus.remote_write" => found.push(id.to_owned()),
+                relabel => found.extend(self.receivers(relabel, depth + 1)?),
             }
         }
-        Ok(())
-    }
-
-    /// Returns rules that drop the samples of scrapes without a path to this remote write, because the
-    /// agent sends every sample to every remote write.
-    fn left_out(
-        &self,
-        scrapes: &[(&String, &Block)],
-        paths: &BTreeMap<&String, Vec<(Vec<String>, String)>>,
-        write: &str,
-    ) -> Result<Vec<Value>> {
-        let others = scrapes.iter().filter(|(id, _)| paths[id].iter().all(|(_, w)| w != write));
-        others
-            .map(|(id, block)| {
-                let job = block.attribute("job_name").map(|e| self.value(e, &block.place, 0)).transpose()?;
-                Ok(json!({"source_labels": ["job"], "regex": job.unwrap_or(json!(id)), "action": "drop"}))
-            })
-            .collect()
+        Ok(found)
     }
 
     /// Returns a scrape configuration for each source of targets.
-    fn scrape(
-        &self,
-        id: &str,
-        block: &Block,
-        paths: &BTreeMap<&String, Vec<(Vec<String>, String)>>,
-    ) -> Result<Vec<Value>> {
-        let mut own: Vec<Vec<String>> = Vec::new();
-        for (way, write) in &paths[&id.to_owned()] {
-            own.push(way[..way.len() - shared_rules(paths, write)?.len()].to_vec());
-        }
-        own.dedup();
-        if own.len() > 1 {
-            return Err(format!(
-                "{}: the fake can't send one scrape through several relabel components of its own",
-                block.place
-            ));
-        }
-        let mut metric_rules = Vec::new();
-        for relabel in own.iter().flatten() {
-            metric_rules.extend(self.rules(relabel)?);
-        }
+    fn scrape(&self, id: &str, block: &Block) -> Result<Vec<Value>> {
         let mut common = self.object(block, 0)?;
         let job = common.get("job_name").and_then(Value::as_str).unwrap_or(id).to_owned();
-        common.retain(|name, _| !NOT_PASSED_ON.contains(&name.as_str()) && name != "clustering");
+        common.retain(|name, _| !NOT_PASSED_ON.contains(&name.as_str()));
         common.entry("scrape_interval").or_insert(json!("60s"));
         // Alloy's defaults, which differ from Prometheus'.
         let names = common.entry("metric_name_validation_scheme").or_insert(json!("legacy"));
@@ -251,7 +210,6 @@ impl<'a> Graph<'a> {
             }
             config.insert("job_name".into(), json!(unique));
             config.insert("relabel_configs".into(), Value::Array(rules));
-            config.insert("metric_relabel_configs".into(), json!(metric_rules));
             configs.push(Value::Object(config));
         }
         Ok(configs)
@@ -355,27 +313,6 @@ impl<'a> Graph<'a> {
         let file = attributes.get("filename").filter(|_| block.name == "local.file").map(plain);
         Ok(Component { name: block.name.clone(), label: block.label.clone(), file })
     }
-}
-
-/// Returns the relabel components at the end of every path to a remote write. The remote write gets
-/// their rules.
-fn shared_rules(paths: &BTreeMap<&String, Vec<(Vec<String>, String)>>, write: &str) -> Result<Vec<String>> {
-    let mut shared: Option<Vec<String>> = None;
-    for ways in paths.values() {
-        let mut here = ways.iter().filter(|(_, w)| w == write);
-        let Some((way, _)) = here.next() else { continue };
-        if here.next().is_some() {
-            return Err(format!("the fake can't send a scrape to {write} twice"));
-        }
-        shared = Some(match shared {
-            None => way.clone(),
-            Some(old) => {
-                let same = old.iter().rev().zip(way.iter().rev()).take_while(|(a, b)| a == b).count();
-                old[old.len() - same..].to_vec()
-            }
-        });
-    }
-    Ok(shared.unwrap_or_default())
 }
 
 /// Returns a target without its relabel components, and adds their rules, the innermost first.
