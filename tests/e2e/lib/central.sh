@@ -22,8 +22,8 @@ start_central_server() {
   run_central_server
 }
 on_central() { nsenter --target "$CENTRAL_NETWORK" --net "$@"; }
-# start COMMAND...: leaves its process ID in $!
-start() { on_central "$@" >>"$CENTRAL/log" 2>&1 & }
+# start COMMAND...: leaves its process ID in $!, so it calls no function in the background.
+start() { nsenter --target "$CENTRAL_NETWORK" --net "$@" >>"$CENTRAL/log" 2>&1 & }
 has_own_network() {
   [[ $(readlink "/proc/$CENTRAL_NETWORK/ns/net") != "$(readlink /proc/self/ns/net)" ]]
 }
