@@ -4,7 +4,7 @@
 #
 #   ./tests/run.sh           all tests
 #   ./tests/run.sh --quick   without the containers
-#   ./tests/run.sh --all     also with power loss, a hundred interruptions and more Debians (+20 min)
+#   ./tests/run.sh --all     also power loss, a hundred interruptions and more Debians (+20 min)
 #
 # ARCHIVES=DIR ./tests/run.sh runs the container tests on the archives and the versions.conf of a
 # directory instead of fakes. Exit status: 0 when all passed, 1 when not, 2 on usage errors.
@@ -44,8 +44,8 @@ main() {
   ((FAILED == 0)) && [[ $SKIPPED == 0 || ${CI-} != true ]]
 }
 
-# part NAME COMMAND...: runs it, and adds the counts in its output. Without counts, the command is one
-# test.
+# part NAME COMMAND...: runs it, and adds the counts in its output. Without counts, the command is
+# one test.
 part() {
   local start=$SECONDS status=0 passed failed skipped
   printf '\n== %s\n' "$1"

@@ -32,8 +32,9 @@ failed_downloads_are_retried() {
   contains "$(<"$SCRATCH/download")" "prometheus $(in_container sed -n \
     's/^prometheus \([^ ]*\).*/\1/p' "$PINS" | head -n 1)"
   equal "the truncated download is resumed where it ended" \
-    "$(requests_to truncated | awk '{ print $1, $2 - ended; ended = $3 }' | paste -sd' ')" "200 0 206 0"
-  equal "the busy server is asked again" "$(requests_to busy | cut -d' ' -f1 | paste -sd' ')" "503 200"
+    "$(requests_to truncated | awk '{ print $1, $2 - end; end = $3 }' | paste -sd' ')" "200 0 206 0"
+  equal "the request to the busy server is repeated" \
+    "$(requests_to busy | cut -d' ' -f1 | paste -sd' ')" "503 200"
   contains "$(<"$SCRATCH/download")" "/gone/"
   contains "$(requests | tail -n 1)" "200 /plain/"
   # shellcheck disable=SC2016  # awk's own fields

@@ -144,9 +144,12 @@ impl<'a> Graph<'a> {
         for (id, block) in &scrapes {
             configs.extend(self.scrape(id, block)?);
         }
-        let mut exporters = self.named("prometheus.exporter.unix").map(|(_, block)| self.exporter_arguments(block));
         Ok(Plan {
-            exporter: exporters.next().transpose()?,
+            exporter: self
+                .named("prometheus.exporter.unix")
+                .next()
+                .map(|(_, b)| self.exporter_arguments(b))
+                .transpose()?,
             agent: json!({"scrape_configs": configs, "remote_write": writes}),
             components: self.components.values().map(|b| self.component(b)).collect::<Result<_>>()?,
             queues,

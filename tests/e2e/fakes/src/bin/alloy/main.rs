@@ -60,13 +60,7 @@ fn run(args: &[String], dir: &Path) -> Result<(), String> {
 
     std::fs::create_dir_all(&storage).map_err(|e| format!("{}: {e}", storage.display()))?;
     write_agent_config(&storage, &plan)?;
-    let agent = Command::new(format!("{HELPERS}/prometheus"))
-        .args(["--agent", "--log.level=warn", "--web.enable-lifecycle", "--storage.remote.flush-deadline=1m"])
-        .arg(format!("--config.file={}", storage.join("agent.json").display()))
-        .arg(format!("--storage.agent.path={}", storage.join("wal").display()))
-        .arg(format!("--web.listen-address={agent_address}"))
-        .spawn()
-        .map_err(|e| format!("{HELPERS}/prometheus: {e}"))?;
+    let agent = start_agent(&storage, &agent_address)?;
     let exporter = start_exporter(&plan)?;
     let alloy = Arc::new(Mutex::new(Alloy {
         dir: dir.to_owned(),
@@ -87,6 +81,11 @@ fn run(args: &[String], dir: &Path) -> Result<(), String> {
         }
     });
 
+    supervise(&alloy)
+}
+
+/// Handles signals, and fails when one of the programs ends.
+fn supervise(alloy: &Mutex<Alloy>) -> Result<(), String> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| e.to_string())?;
     loop {
         for signal in signals.pending() {
@@ -174,54 +173,46 @@ impl Alloy {
 
     /// Returns the agent's metrics with Alloy's names and labels, and Alloy's own metrics.
     fn metrics(&self, agent: &str) -> String {
-        let (mut text, mut highest) = (String::new(), "0");
+        let highest =
+            agent.lines().find_map(|l| l.strip_prefix("prometheus_remote_storage_highest_timestamp_in_seconds "));
         let files = self.plan.components.iter().find(|c| c.name == "discovery.file").map(Component::id);
+        let mut text = String::new();
         for line in agent.lines() {
-            // The agent has one metric for all queues, Alloy has one for each.
-            if let Some(value) = line.strip_prefix("prometheus_remote_storage_highest_timestamp_in_seconds ") {
-                highest = value;
-            }
-            let mut line =
-                line.replace("prometheus_agent_active_series", "prometheus_remote_write_wal_storage_active_series");
-            line = line.replace(
-                "prometheus_agent_samples_appended_total",
-                "prometheus_remote_write_wal_samples_appended_total",
-            );
-            line = line.replace("prometheus_agent_corruptions_total", "prometheus_remote_write_wal_corruptions_total");
+            let mut line = line.replace("prometheus_agent_", "prometheus_remote_write_wal_");
             for (queue, component) in &self.plan.queues {
                 let label = format!("remote_name=\"{queue}\"");
-                line = line.replace(&label, &format!("component_id=\"{component}\",component_path=\"/\",{label}"));
+                line = line.replace(&label, &format!("component_id=\"{component}\",{label}"));
             }
-            if let Some((labels, _)) = line
-                .strip_prefix("prometheus_remote_storage_queue_highest_sent_timestamp_seconds{")
-                .and_then(|rest| rest.split_once('}'))
-            {
+            // The agent has one such metric for all queues, Alloy has one for each.
+            let sent = line.strip_prefix("prometheus_remote_storage_queue_highest_sent_timestamp_seconds{");
+            if let Some((labels, _)) = sent.and_then(|rest| rest.split_once('}')) {
+                let highest = highest.unwrap_or("0");
                 text += &format!("prometheus_remote_storage_queue_highest_timestamp_seconds{{{labels}}} {highest}\n");
             }
-            // Alloy adds the component.
             if let (true, Some(files)) = (line.starts_with("prometheus_sd_file_"), &files) {
                 let (name, value) = line.split_once(' ').unwrap_or((&line, ""));
-                let labels = format!("component_id=\"{files}\",component_path=\"/\"");
                 line = match name.split_once('{') {
-                    Some((name, more)) => format!("{name}{{{labels},{more} {value}"),
-                    None => format!("{name}{{{labels}}} {value}"),
+                    Some((name, more)) => format!("{name}{{component_id=\"{files}\",{more} {value}"),
+                    None => format!("{name}{{component_id=\"{files}\"}} {value}"),
                 };
             }
             text += &line;
             text.push('\n');
         }
+        text + &self.own_metrics()
+    }
+
+    fn own_metrics(&self) -> String {
         // As in Alloy, states without components have no series.
         let mut states = BTreeMap::new();
         self.plan.components.iter().for_each(|c| *states.entry(c.health().0).or_insert(0) += 1);
-        let components: String = states
-            .iter()
-            .map(|(state, count)| format!("alloy_component_controller_running_components{{controller_id=\"\",controller_path=\"/\",health_type=\"{state}\"}} {count}\n"))
-            .collect();
-        text + &format!(
-            "# TYPE alloy_component_controller_running_components gauge\n{components}\
-             # TYPE alloy_config_last_load_successful gauge\nalloy_config_last_load_successful {}\n",
-            u8::from(!self.last_load_failed),
-        )
+        let name = "alloy_component_controller_running_components";
+        let mut text = format!("# TYPE {name} gauge\n");
+        for (state, count) in states {
+            text += &format!("{name}{{controller_id=\"\",health_type=\"{state}\"}} {count}\n");
+        }
+        let name = "alloy_config_last_load_successful";
+        text + &format!("# TYPE {name} gauge\n{name} {}\n", u8::from(!self.last_load_failed))
     }
 
     fn ended(&mut self) -> Option<String> {
@@ -238,6 +229,16 @@ impl Alloy {
         let _ = send("POST", &self.agent_address, "/-/quit");
         let _ = self.agent.wait();
     }
+}
+
+fn start_agent(storage: &Path, address: &str) -> Result<Child, String> {
+    Command::new(format!("{HELPERS}/prometheus"))
+        .args(["--agent", "--log.level=warn", "--web.enable-lifecycle", "--storage.remote.flush-deadline=1m"])
+        .arg(format!("--config.file={}", storage.join("agent.json").display()))
+        .arg(format!("--storage.agent.path={}", storage.join("wal").display()))
+        .arg(format!("--web.listen-address={address}"))
+        .spawn()
+        .map_err(|e| format!("{HELPERS}/prometheus: {e}"))
 }
 
 fn start_exporter(plan: &Plan) -> Result<Option<Child>, String> {
