@@ -124,13 +124,7 @@ impl<'a> Graph<'a> {
                 let name =
                     write.get("name").and_then(Value::as_str).map_or(format!("{id}-{}", queues.len()), str::to_owned);
                 write.insert("name".into(), json!(name));
-                // The agent sends every sample to every remote write, so drop those of other scrapes.
-                let mut rules = Vec::new();
-                for (scrape, block, _) in routes.iter().filter(|(_, _, receivers)| !receivers.contains(id)) {
-                    let job = block.attribute("job_name").map(|e| self.value(e, &block.place, 0)).transpose()?;
-                    let job = job.unwrap_or(json!(scrape));
-                    rules.push(json!({"source_labels": ["job"], "regex": job, "action": "drop"}));
-                }
+                let mut rules = self.drop_rules(&routes, id)?;
                 match write.remove("write_relabel_config") {
                     Some(Value::Array(own)) => rules.extend(own),
                     own => rules.extend(own),
@@ -154,6 +148,18 @@ impl<'a> Graph<'a> {
             components: self.components.values().map(|b| self.component(b)).collect::<Result<_>>()?,
             queues,
         })
+    }
+
+    /// Returns rules that drop the samples of scrapes that do not reach this remote write, because the
+    /// agent sends every sample to every remote write.
+    fn drop_rules(&self, routes: &[(&String, &Block, Vec<String>)], write: &String) -> Result<Vec<Value>> {
+        let others = routes.iter().filter(|(_, _, receivers)| !receivers.contains(write));
+        others
+            .map(|(scrape, block, _)| {
+                let job = block.attribute("job_name").map(|e| self.value(e, &block.place, 0)).transpose()?;
+                Ok(json!({"source_labels": ["job"], "regex": job.unwrap_or(json!(scrape)), "action": "drop"}))
+            })
+            .collect()
     }
 
     fn named<'b>(&'b self, name: &'b str) -> impl Iterator<Item = (&'b String, &'b Block)> {
