@@ -12,7 +12,7 @@ trap '[[ -z $DISK ]] || power_off; flock --unlock 5' EXIT
 
 # Requests of every kind for two minutes, because the shortest rate of a panel needs four scrapes.
 healthy_host_has_no_empty_panel() {
-  # shellcheck disable=SC2016  # for the shell in there
+  # shellcheck disable=SC2016  # for the shell in the container
   in_container sh -c 'end=$(($(date +%s) + 120))
     while [ "$(date +%s)" -lt "$end" ]; do
       for path in / /health /nothing "/simulate-load?duration_ms=100" "/simulate-load?mode=none" \

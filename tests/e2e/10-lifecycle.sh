@@ -122,10 +122,10 @@ serve_grafana_below_a_path() {
 
 # Dashboards and targets of the administrator, some of them invalid.
 add_files() {
-  local folder
-  for folder in dashboards dashboards.d; do
-    in_container sh -c "echo '{\"uid\": \"\", \"title\": \"Mine\", \"panels\": []}' >/etc/metrics-stack/grafana/$folder/mine.json"
-    in_container sh -c "echo 'not JSON' >/etc/metrics-stack/grafana/$folder/none.json"
+  local dir
+  for dir in dashboards dashboards.d; do
+    in_container sh -c "echo '{\"uid\": \"\", \"title\": \"Mine\", \"panels\": []}' >/etc/metrics-stack/grafana/$dir/mine.json"
+    in_container sh -c "echo 'not JSON' >/etc/metrics-stack/grafana/$dir/none.json"
   done
   in_container sh -c "cd /etc/metrics-stack/targets.d && printf 'targets: [127.0.0.1:8000]\n' | tee map.yml shop.jsonc private.yml && echo '[]' >shop.yml"
   in_container chmod 0600 /etc/metrics-stack/targets.d/private.yml

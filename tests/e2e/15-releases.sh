@@ -18,7 +18,7 @@ edit_host() {
   in_container sh -c "echo '{\"uid\": \"mine\", \"title\": \"Mine\", \"schemaVersion\": 36, \"panels\": []}' >/etc/metrics-stack/grafana/dashboards.d/mine.json"
   in_container systemctl --quiet disable --now metrics-alloy-ui.socket metrics-alloy-ui.service
   in_container systemctl daemon-reload
-  get 3001/api/user/password --user admin:admin --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
+  change_grafana_password
   in_container systemctl restart metrics-prometheus metrics-grafana
   eventually 30 verify --quick
 }
@@ -147,7 +147,7 @@ reinstall_keeps_edits() {
   verify --quick
   contains "$(in_container cat /etc/metrics-stack/prometheus/retention.env)" 6d
   contains "$(in_container cat /etc/systemd/system/metrics-alloy-ui.service)" Description=Mine
-  get 3001/api/org --user "admin:a long one" >/dev/null
+  new_password_works
 }
 
 boot trixie

@@ -16,14 +16,14 @@ without_systemd() {
 
 # Systems that can't be booted here, so commands and files report them.
 unsupported_systems() {
-  # shellcheck disable=SC2016  # for the shell in there
+  # shellcheck disable=SC2016  # for the shell in the container
   in_container sh -c 'printf "#!/bin/sh\n[ \"\$1\" != LONG_BIT ] || echo 32\n" >/usr/local/bin/getconf && chmod 755 /usr/local/bin/getconf'
   refuses 1 "with programs of 32 bits" in_container "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "error: glibc is not there, Alloy needs 2.28"
   contains "$(<"$SCRATCH/refusal")" "Alpine has musl instead"
   in_container rm /usr/local/bin/getconf
   in_container sh -c 'echo 5.15.0-microsoft-standard-WSL2 >/run/osrelease'
-  # shellcheck disable=SC2016  # for the shell in there
+  # shellcheck disable=SC2016  # for the shell in the container
   refuses 1 "systemd is not the init of this WSL" in_container unshare --mount sh -c 'mount --bind /run/osrelease /proc/sys/kernel/osrelease &&
     mount -t tmpfs none /run/systemd && exec "$@"' sh "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "/etc/wsl.conf"
@@ -52,7 +52,7 @@ disk_is_small() {
 
 memory_is_small() {
   in_container sh -c 'sed "s/^MemTotal:.*/MemTotal: 400000 kB/" /proc/meminfo >/run/meminfo'
-  # shellcheck disable=SC2016  # for the shell in there
+  # shellcheck disable=SC2016  # for the shell in the container
   refuses 1 "MB of memory" in_container unshare --mount sh -c 'mount --bind /run/meminfo /proc/meminfo && exec "$@"' sh "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "error: the host has 390 MB of memory, 400 MB are needed"
 }
@@ -93,7 +93,7 @@ configuration_is_wrong() {
 
 # It prints its version, but does not start.
 service_does_not_start() {
-  # shellcheck disable=SC2016  # for the shell in there
+  # shellcheck disable=SC2016  # for the shell in the container
   in_container sh -c 'printf "#!/bin/sh\n[ \"\$1\" != --version ] || { echo metrics-service 0.1.0; exit; }\necho no luck today >&2\nexit 3\n" >/root/broken
     chmod 0755 /root/broken'
   local status=0
