@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Runs every test of the project, and installs on a Debian machine what they need. Needs root for that and for the containers.
+# Runs all tests of the project. On Debian it installs the packages that they need. Needs root for
+# that and for the containers.
 #
-#   ./tests/run.sh           all of them
+#   ./tests/run.sh           all tests
 #   ./tests/run.sh --quick   without the containers
-#   ./tests/run.sh --all     cuts the installer off at a hundred instants in place of a few, and the power, which takes some 20 minutes more
+#   ./tests/run.sh --all     also power loss, a hundred interruptions and more Debians (+20 min)
 #
-# ARCHIVES=DIR ./tests/run.sh runs the container tests on the archives of a folder (and its versions.conf) instead of
-# fakes. Exit status: 0 when all passed, 1 when not, 2 for a wrong call.
+# ARCHIVES=DIR ./tests/run.sh runs the container tests on the archives and the versions.conf of a
+# directory instead of fakes. Exit status: 0 when all passed, 1 when not, 2 on usage errors.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -24,11 +25,11 @@ main() {
   *) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
   esac
 
-  tools
+  install_tools
   part "format" both cargo fmt --check
   part "lints" both cargo clippy --quiet --locked --all-targets -- -D warnings
   part "service" cargo test --locked -- --skip hostile
-  # Alone: it tells how long a client waits.
+  # Alone, because it measures how long a client waits.
   part "hostile clients" cargo test --locked hostile
   part "scripts" scripts
   part "words" tests/words.sh
@@ -40,11 +41,12 @@ main() {
   printf '%s passed, %s failed' "$PASSED" "$FAILED"
   if ((SKIPPED > 0)); then printf ', %s skipped' "$SKIPPED"; fi
   echo
-  # What can't be tested must not look tested where it counts.
+  # In CI, a skipped test fails the run.
   ((FAILED == 0)) && [[ $SKIPPED == 0 || ${CI-} != true ]]
 }
 
-# part NAME COMMAND...: runs it, and counts what its output says passed and failed, or else the command as one test.
+# part NAME COMMAND...: runs it, and adds the counts in its output. Without counts, the command is
+# one test.
 part() {
   local start=$SECONDS status=0 passed failed skipped
   printf '\n== %s\n' "$1"
@@ -60,7 +62,7 @@ part() {
   PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed)) SKIPPED=$((SKIPPED + skipped))
 }
 
-# The sums of cargo's closing lines and of lines `N passed, N failed, N skipped`.
+# counts: sums up cargo's results and lines `N passed, N failed, N skipped`.
 counts() {
   awk '
     /^test result:/ { passed += $4; failed += $6 }
@@ -74,7 +76,7 @@ configuration() {
   PROMTOOL=$promtool tests/config/check.sh
 }
 
-# both CARGO COMMAND...: on the service and on the tests' fakes.
+# both COMMAND...: runs it for the service and for the fakes.
 both() {
   local crate
   for crate in . tests/e2e/fakes; do (cd "$crate" && "$@"); done
@@ -82,41 +84,50 @@ both() {
 
 scripts() {
   local programs
-  # It also finds an unquoted key of an associative array, [a-b], which an editor that formats on save turns into [a - b].
+  # shfmt also finds unquoted keys of associative arrays: it formats [a-b] as [a - b].
   git ls-files -z '*.sh' .ci/run | xargs -0 shfmt -d -i 2
-  # What has no first line of its own is read where it is sourced.
-  mapfile -t programs < <(git ls-files -z 'tests/*.sh' .ci/run | xargs -0 grep --files-with-matches '^#!')
+  # Files without a #! line are checked where they are sourced.
+  mapfile -t programs < <(
+    git ls-files -z 'tests/*.sh' .ci/run | xargs -0 grep --files-with-matches '^#!'
+  )
   shellcheck --external-sources --check-sourced "${programs[@]}"
   shellcheck --external-sources ./*.sh
   shellcheck lib/*.sh
   shellcheck --exclude=SC2034,SC2154 tests/functions/*.sh
-  printf '%s programs and what they source hold\n' "${#programs[@]}"
+  echo "${#programs[@]} programs and the files that they source pass"
 }
 
-tools() {
-  local packages=()
+install_tools() {
+  local packages=() tool
   command -v cc >/dev/null || packages+=(gcc libc6-dev)
-  command -v git >/dev/null || packages+=(git)
-  command -v curl >/dev/null || packages+=(curl)
-  command -v openssl >/dev/null || packages+=(openssl)
-  command -v shellcheck >/dev/null || packages+=(shellcheck)
-  command -v shfmt >/dev/null || packages+=(shfmt)
+  for tool in git curl openssl shellcheck shfmt; do
+    command -v "$tool" >/dev/null || packages+=("$tool")
+  done
   command -v systemd-analyze >/dev/null || packages+=(systemd)
   python3 -c 'import yaml' 2>/dev/null || packages+=(python3-yaml)
   [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || packages+=(debian-archive-keyring)
   if ! command -v cargo >/dev/null; then
     # Debian 12's plain cargo is too old.
-    if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; then packages+=(cargo-web rustfmt-web rust-web-clippy); else packages+=(cargo rustfmt rust-clippy); fi
+    if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; then
+      packages+=(cargo-web rustfmt-web rust-web-clippy)
+    else
+      packages+=(cargo rustfmt rust-clippy)
+    fi
   fi
   if ((${#packages[@]} > 0)); then
     apt-get --quiet=2 update
-    DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 --assume-yes --no-install-recommends install "${packages[@]}"
+    DEBIAN_FRONTEND=noninteractive \
+      apt-get --quiet=2 --assume-yes --no-install-recommends install "${packages[@]}"
   fi
   local rust needed
-  rust=$(cargo --version | cut -d' ' -f2) needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  rust=$(cargo --version | cut -d' ' -f2)
+  needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
   echo "cargo $rust"
-  [[ $(printf '%s\n%s\n' "$rust" "$needed" | sort -V | head -n 1) == "$needed" ]] ||
-    { echo "error: Rust $needed is needed, with rustfmt and clippy: install it from https://rustup.rs, or remove the older one, so that Debian's packages are taken" && exit 1; }
+  [[ $(printf '%s\n%s\n' "$rust" "$needed" | sort -V | head -n 1) == "$needed" ]] || {
+    echo "error: Rust $rust is too old; $needed or newer is required, with rustfmt and clippy"
+    echo "hint: install it from https://rustup.rs, or remove it to use Debian's packages"
+    exit 1
+  }
 }
 
 main "$@"

@@ -1,58 +1,59 @@
 #!/usr/bin/env bash
-# Two agents and a whole stack forward to a VictoriaMetrics: wrong credentials, a slow far end, none at all, and roles that change.
+# Two agents and a full stack forward to VictoriaMetrics, with wrong credentials, while the central
+# server is slow or down, and through changes of role.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 . "$E2E_DIR/lib/interrupt.sh"
 . "$E2E_DIR/lib/central.sh"
 
-readonly PROOF="10 requests to /simulate-load arrive at the far end, by a query at https://far.example:8427"
+readonly PROOF="10 requests to /simulate-load arrive at the far end, by a query at https://central.example:8427"
 readonly FIRST='fleet-9f3 "pass\word"' SECOND=second-password TOKEN=fleet-9f3-token-word
 declare -A DISKS=()
 trap 'for DISK in "${DISKS[@]}"; do power_off; done' EXIT
 
-# machine NAME NUMBER
-machine() {
+# boot_machine NAME NUMBER
+boot_machine() {
   boot trixie --private-network --hostname="$1"
   DISKS[$1]=$DISK
-  cable "$2"
-  copy_in "$FAR/far.pem" /root/far.pem
-  copy_in "$FAR/wrong.pem" /root/wrong.pem
-  copy_in "$FAR/cn.pem" /root/cn.pem
+  connect_to_central "$2"
+  copy_in "$CENTRAL/central.pem" /root/central.pem
+  copy_in "$CENTRAL/wrong.pem" /root/wrong.pem
+  copy_in "$CENTRAL/cn.pem" /root/cn.pem
   copy_in <(printf '%s\n' "$FIRST") /root/password
   copy_in <(echo "$TOKEN") /root/token
   in_container chmod 0600 /root/password /root/token
 }
 copy_in() { in_container sh -c "cat >$2" <"$1"; }
-# here NAME: what follows is on that machine; on NAME COMMAND...: that alone.
-here() { DISK=${DISKS[$1]} NSPAWN=(--machine=vm-trixie --private-network --hostname="$1"); }
-on() {
+# select_machine NAME: for the following commands; on_machine NAME COMMAND...: for this command.
+select_machine() { DISK=${DISKS[$1]} NSPAWN=(--machine=vm-trixie --private-network --hostname="$1"); }
+on_machine() {
   local DISK NSPAWN
-  here "$1"
+  select_machine "$1"
   "${@:2}"
 }
-# aside NAME TEST COMMAND...: a test on that machine while others run, until together.
-aside() {
-  beside "$@" &
-  ASIDE+=($!)
+# test_in_background NAME TEST COMMAND...: runs a test on that machine until wait_for_tests.
+test_in_background() {
+  test_on_machine "$@" &
+  BACKGROUND_TESTS+=($!)
 }
-beside() {
+test_on_machine() {
   local DISK NSPAWN SCRATCH
-  here "$1"
-  SCRATCH=$(mktemp -d "$FAR/../aside.XXXXXX")
+  select_machine "$1"
+  SCRATCH=$(mktemp -d "$CENTRAL/../background.XXXXXX")
   test "${@:2}"
 }
-together() { wait "${ASIDE[@]}" && ASIDE=(); }
-ASIDE=()
+wait_for_tests() { wait "${BACKGROUND_TESTS[@]}" && BACKGROUND_TESTS=(); }
+BACKGROUND_TESTS=()
 
-# An agent's login is its own, for one test changes it.
-readonly LOGIN=(--forward-user fleet --forward-password-file /root/password --forward-ca /root/far.pem)
-readonly FORWARD=(--forward-url "$FAR_URL" "${LOGIN[@]}" --forward-tenant fleet)
+# One agent has a login of its own, because a test changes it.
+readonly LOGIN=(--forward-user fleet --forward-password-file /root/password --forward-ca /root/central.pem)
+readonly FORWARD=(--forward-url "$CENTRAL_URL" "${LOGIN[@]}" --forward-tenant fleet)
 readonly ALPHAS=("${FORWARD[@]}" --forward-user alpha)
-readonly BY_TOKEN=(--forward-url "$FAR_URL" --forward-token-file /root/token --forward-ca /root/far.pem --forward-tenant fleet)
+readonly BY_TOKEN=(--forward-url "$CENTRAL_URL" --forward-token-file /root/token --forward-ca /root/central.pem --forward-tenant fleet)
 install() { in_container "${INSTALL[@]}" "$@"; }
 
-wrong_calls_are_named() {
+invalid_options_are_named() {
   local call words
   while IFS='|' read -r words call; do
     # shellcheck disable=SC2086  # options are words
@@ -61,14 +62,14 @@ wrong_calls_are_named() {
 an agent keeps no samples|--role agent
 given as role has another form|--role half
 --forward-url URL is needed|--forward-tenant fleet
-begins with https://|--forward-url http://far.example/api/v1/write
-has no password in it|--forward-url https://fleet:secret@far.example/api/v1/write
---forward-user needs|--forward-url $FAR_URL --forward-user fleet
-a password or a token|--forward-url $FAR_URL --forward-user fleet --forward-token-file /root/password
-exclude each other|--forward-url $FAR_URL --no-forward
-/root/none does not exist|--forward-url $FAR_URL --forward-ca /root/none
-/root/far.pem is not one line|--forward-url $FAR_URL --forward-token-file /root/far.pem
-/root/password has no certificate|--forward-url $FAR_URL --forward-ca /root/password
+begins with https://|--forward-url http://central.example/api/v1/write
+has no password in it|--forward-url https://fleet:secret@central.example/api/v1/write
+--forward-user needs|--forward-url $CENTRAL_URL --forward-user fleet
+a password or a token|--forward-url $CENTRAL_URL --forward-user fleet --forward-token-file /root/password
+exclude each other|--forward-url $CENTRAL_URL --no-forward
+/root/none does not exist|--forward-url $CENTRAL_URL --forward-ca /root/none
+/root/central.pem is not one line|--forward-url $CENTRAL_URL --forward-token-file /root/central.pem
+/root/password has no certificate|--forward-url $CENTRAL_URL --forward-ca /root/password
 END
 }
 
@@ -80,30 +81,30 @@ fails_with() {
   contains "$(<"$SCRATCH/refusal")" "$2"
 }
 
-wrong_receivers_are_named() {
+unusable_endpoints_are_named() {
   fails_with 1 "has a host that is not known here" --forward-url https://nowhere.example/api/v1/write "${LOGIN[@]}"
-  fails_with 1 "can't be trusted" --forward-url "$FAR_URL"
+  fails_with 1 "can't be trusted" --forward-url "$CENTRAL_URL"
   fails_with 1 "can't be trusted" "${FORWARD[@]}" --forward-ca /root/wrong.pem
   contains "$(<"$SCRATCH/refusal")" "--forward-ca FILE"
   fails_with 1 "as common name (CN) only" "${FORWARD[@]}" --forward-url "$CN_URL" --forward-ca /root/cn.pem
-  fails_with 1 "takes no samples at this path (status 400: unsupported path requested" "${FORWARD[@]}" --forward-url "${FAR_URL%/write}"
+  fails_with 1 "takes no samples at this path (status 400: unsupported path requested" "${FORWARD[@]}" --forward-url "${CENTRAL_URL%/write}"
   copy_in <(echo wrong) /root/wrong
   refuses 1 "refuses the login (status 401)" install "${FORWARD[@]}" --forward-password-file /root/wrong
   contains "$(<"$SCRATCH/refusal")" "nothing has been changed"
   refuses 0 "write /etc/systemd/system/metrics-alloy.service.d/forward.conf" install --role agent "${FORWARD[@]}" --dry-run
 }
 
-# All three at once. The whole stack is first one without forwarding.
+# All three at once. The full stack is first installed without forwarding.
 install_everywhere() {
   local jobs=() job
-  on alpha install --role agent "${ALPHAS[@]}" >"$SCRATCH/alpha" 2>&1 &
+  on_machine alpha install --role agent "${ALPHAS[@]}" >"$SCRATCH/alpha" 2>&1 &
   jobs+=($!)
-  on beta install --role agent "${FORWARD[@]}" >"$SCRATCH/beta" 2>&1 &
+  on_machine beta install --role agent "${FORWARD[@]}" >"$SCRATCH/beta" 2>&1 &
   jobs+=($!)
   {
-    on gamma goes_on "${INSTALL[@]}"
-    on gamma placed >"$SCRATCH/plain"
-    on gamma install "${BY_TOKEN[@]}"
+    on_machine gamma run_until_verify "${INSTALL[@]}"
+    on_machine gamma installed_state >"$SCRATCH/plain"
+    on_machine gamma install "${BY_TOKEN[@]}"
   } >"$SCRATCH/gamma" 2>&1 &
   jobs+=($!)
   for job in "${jobs[@]}"; do wait "$job" || { cat "$SCRATCH"/{alpha,beta,gamma} && return 1; }; done
@@ -112,29 +113,29 @@ install_everywhere() {
     contains "$(<"$SCRATCH/$job")" "✓ $PROOF"
   done
 }
-# What an install has put on the host.
-placed() { in_container sh -c 'find /etc/metrics-stack /etc/systemd/system -type f ! -name "*.reserve" -exec sha256sum {} + && find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' | sort; }
+# installed_state: lists the files of an install with their checksums.
+installed_state() { in_container sh -c 'find /etc/metrics-stack /etc/systemd/system -type f ! -name "*.reserve" -exec sha256sum {} + && find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' | sort; }
 
-come_from() { [[ $(far_instances "up{job=\"$2\"}") == "$1" ]]; }
-samples_are_told_apart() {
+instances_are() { [[ $(central_instances "up{job=\"$2\"}") == "$1" ]]; }
+samples_have_their_instance() {
   local job
-  # The proof waits for the service's first scrape alone.
-  for job in metrics_service node alloy; do eventually 30 come_from "alpha beta gamma" "$job"; done
-  equal "hosts in the local Prometheus" "$(on gamma query 'count(count by (instance) (up{job="metrics_service"}))')" 1
-  equal "what is for the far end alone" "$(on gamma query 'count(up{job="alloy",instance="gamma"}) or vector(0)')" 0
-  on alpha copy_in <(echo '[{targets: ["127.0.0.1:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
-  on beta copy_in <(echo '[{targets: ["localhost:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
-  eventually 60 shops_are_told_apart
+  # verify.sh waits for the first scrape of the service only.
+  for job in metrics_service node alloy; do eventually 30 instances_are "alpha beta gamma" "$job"; done
+  equal "hosts in the local Prometheus" "$(on_machine gamma query 'count(count by (instance) (up{job="metrics_service"}))')" 1
+  equal "series for the central server only" "$(on_machine gamma query 'count(up{job="alloy",instance="gamma"}) or vector(0)')" 0
+  on_machine alpha copy_in <(echo '[{targets: ["127.0.0.1:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
+  on_machine beta copy_in <(echo '[{targets: ["localhost:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
+  eventually 60 shops_have_their_instance
 }
-shops_are_told_apart() { [[ $(far_instances 'up{job="shop"}') == "alpha:8000 beta:8000" ]]; }
+shops_have_their_instance() { [[ $(central_instances 'up{job="shop"}') == "alpha:8000 beta:8000" ]]; }
 
-tenant_is_on_the_wire() { equal "tenants" "$(grep '^/api/v1/write' "$FAR/tenants" | sort -u)" "/api/v1/write fleet"; }
+tenant_is_on_the_wire() { equal "tenants" "$(grep '^/api/v1/write' "$CENTRAL/tenants" | sort -u)" "/api/v1/write fleet"; }
 
 agent_is_small() {
   equal "units" "$(in_container systemctl list-units --plain --no-legend --state=active 'metrics-*' | cut -d' ' -f1 | paste -sd' ')" \
     "metrics-alloy-ui.service metrics-alloy.service metrics-service.service metrics-alloy-ui.socket metrics-service.socket metrics-stack.target"
   equal "ports" "$(listening | grep -c -E '127.0.0.1:(9090|3001)$' || :)" 0
-  equal "what the others would have" "$(in_container find /opt/metrics-stack /etc/metrics-stack /var/lib/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" ""
+  equal "files of Prometheus and Grafana" "$(in_container find /opt/metrics-stack /etc/metrics-stack /var/lib/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" ""
 }
 
 later_install_keeps_it() {
@@ -145,7 +146,7 @@ later_install_keeps_it() {
   equal "invocations with the same options" "$(invocations)" "$before"
 }
 
-anyone_may_verify() {
+verify_needs_no_root() {
   keep verify in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh"
   contains "$(<"$SCRATCH/verify")" ", 0 ✗"
   contains "$(<"$SCRATCH/verify")" "✓ 10 requests to /simulate-load arrive at the far end, by what Alloy counts as sent"
@@ -159,22 +160,22 @@ anyone_may_verify() {
 }
 
 verify_names_an_unknown_host() {
-  in_container sh -c 'sed /far.example/d /etc/hosts >/tmp/hosts && cp /etc/hosts /tmp/known && cat /tmp/hosts >/etc/hosts'
+  in_container sh -c 'sed /central.example/d /etc/hosts >/tmp/hosts && cp /etc/hosts /tmp/known && cat /tmp/hosts >/etc/hosts'
   ! keep verify verify || return 1
   in_container sh -c 'cat /tmp/known >/etc/hosts && rm /tmp/known /tmp/hosts'
-  contains "$(<"$SCRATCH/verify")" "✗ $FAR_URL takes samples: it has a host that is not known here"
+  contains "$(<"$SCRATCH/verify")" "✗ $CENTRAL_URL takes samples: it has a host that is not known here"
 }
 
-# Whatever stands between the two words of password and token.
+# The patterns match the password and the token.
 readonly WATCH='while [ ! -e /tmp/done ]; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\0" "\n" | grep -a "^.\{0,40\}fleet-9f[3].*word"; done || :'
 readonly SEARCH='grep -r -l -s "fleet-9f3.*word" /etc /opt /root /var /run /tmp; systemctl show "metrics-*" | grep "fleet-9f3.*word"
   journalctl --quiet | grep "fleet-9f3.*word"; cat /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n" | grep -a "fleet-9f3.*word"; :'
-# While an install hands the password over, and after it, for the user nobody.
+# Checks command lines during an install, and files as the user nobody after it.
 nobody_reads_the_token() {
   local watch
   in_container sh -c "$WATCH" >"$SCRATCH/seen" &
   watch=$!
-  # What the watch would see.
+  # A command line that the watch must see.
   in_container sh -c 'sleep 1; :' 'fleet-9f3 decoy word'
   install "${BY_TOKEN[@]}"
   verify
@@ -189,20 +190,20 @@ nobody_reads_the_token() {
 password_changes() {
   local before
   before=$(in_container ls /var/lib/metrics-stack/install/credentials)
-  logins_are "alpha:$SECOND" "fleet:$FIRST" ":$TOKEN"
+  set_logins "alpha:$SECOND" "fleet:$FIRST" ":$TOKEN"
   eventually 20 refuses_login
   contains "$(<"$SCRATCH/verify")" "--forward-password-file"
   before+=" $(in_container systemctl show --property InvocationID --value metrics-alloy)"
   copy_in <(echo "$SECOND") /root/password
   keep install install --forward-password-file /root/password
   contains "$(<"$SCRATCH/install")" ", 0 ✗"
-  equal "folders" "$(in_container ls /var/lib/metrics-stack/install/credentials | wc -l)" 1
+  equal "directories" "$(in_container ls /var/lib/metrics-stack/install/credentials | wc -l)" 1
   lacks "$before" "$(in_container ls /var/lib/metrics-stack/install/credentials)"
   lacks "$before" "$(in_container systemctl show --property InvocationID --value metrics-alloy)"
 }
 refuses_login() {
   ! keep verify verify || return 1
-  contains "$(<"$SCRATCH/verify")" "✗ $FAR_URL takes samples: it refuses the login (status 401)"
+  contains "$(<"$SCRATCH/verify")" "✗ $CENTRAL_URL takes samples: it refuses the login (status 401)"
 }
 
 verify_names_a_new_name() {
@@ -213,46 +214,46 @@ verify_names_a_new_name() {
   contains "$(<"$SCRATCH/verify")" "systemctl restart metrics-alloy.service"
 }
 
-slow_far_end_holds_back_nobody() {
+slow_central_server_delays_nothing_else() {
   local start end
   start=$(date +%s)
   echo "$start" >"$SCRATCH/slow-since"
-  touch "$FAR/slow"
+  touch "$CENTRAL/slow"
   sleep 30
   end=$(date +%s)
-  # The local Prometheus has it all, while samples wait for the far end.
+  # The local Prometheus has no gap while samples for the central server are pending.
   eventually 20 no_gap_beyond 25 "$start" "$end"
-  at_most "samples that wait at least" 1 "$(waiting forward)"
-  measured "longest gap in the local Prometheus $(longest_gap "$start" "$end") s, $(waiting local) samples wait for it and $(waiting forward) for the far end"
-  rm "$FAR/slow"
+  at_most "minimum of pending samples" 1 "$(pending forward)"
+  measured "longest local gap $(longest_gap "$start" "$end") s, $(pending forward) samples pending"
+  rm "$CENTRAL/slow"
 }
-waiting() { get 12345/metrics | sed -n "s/^prometheus_remote_storage_samples_pending{.*remote_name=\"$1\".* //p"; }
-far_gap() { far_samples "up{job=\"metrics_service\",instance=\"$1\"}[20m]" | gap_in "${@:2}"; }
-far_has_no_gap() { local gap && gap=$(far_gap "$@") && ((gap > 0 && gap < 25)); }
+pending() { get 12345/metrics | sed -n "s/^prometheus_remote_storage_samples_pending{.*remote_name=\"$1\".* //p"; }
+central_gap() { central_samples "up{job=\"metrics_service\",instance=\"$1\"}[20m]" | gap_in "${@:2}"; }
+central_has_no_gap() { local gap && gap=$(central_gap "$@") && ((gap > 0 && gap < 25)); }
 
-# One agent is rebooted in the middle.
-far_end_is_away() {
+# One agent reboots during the outage.
+central_server_is_down() {
   local start gone middle end away=60 gap
   [[ -z ${ALL-} ]] || away=600
-  # What the slow far end held up is to arrive, too.
+  # Samples that the slow server delayed must arrive as well.
   start=$(<"$SCRATCH/slow-since")
-  far_goes_away
+  stop_central_server
   gone=$(date +%s)
-  # The reboot takes the other 20 s: Alloy stops no sooner.
+  # The reboot takes another 20 s, because Alloy waits for its queue.
   sleep $((away / 2 - 20))
-  on beta reboot
-  on beta cable 2
+  on_machine beta reboot
+  on_machine beta connect_to_central 2
   middle=$(date +%s)
   sleep $((away / 2))
   end=$(date +%s)
-  far_is_back
-  eventually 120 far_has_no_gap alpha "$start" "$end"
-  measured "away for $((end - gone)) s: longest gap of the agent that ran on $(far_gap alpha "$start" "$end") s"
-  # What Alloy had not sent when it stopped is lost; what came after its start is not.
-  eventually 120 far_has_no_gap beta $((middle + 30)) "$end"
-  gap=$(far_gap beta "$start" "$end")
-  at_most "the gap of the rebooted one" "$gap" $((middle - start + 60))
-  measured "of the one rebooted $((middle - gone)) s into it $gap s"
+  run_central_server
+  eventually 120 central_has_no_gap alpha "$start" "$end"
+  measured "down for $((end - gone)) s: longest gap of the running agent $(central_gap alpha "$start" "$end") s"
+  # Samples that Alloy had not sent when it stopped are lost; later ones are not.
+  eventually 120 central_has_no_gap beta $((middle + 30)) "$end"
+  gap=$(central_gap beta "$start" "$end")
+  at_most "gap of the rebooted agent" "$gap" $((middle - start + 60))
+  measured "of the agent rebooted after $((middle - gone)) s $gap s"
 }
 
 role_changes() {
@@ -261,9 +262,9 @@ role_changes() {
   units_are_up
   contains "$(<"$SCRATCH/install")" "✓ $PROOF"
   in_container sh -c 'echo "# mine" >>/etc/systemd/system/metrics-grafana.service'
-  goes_on "${INSTALL[@]}" --role agent
+  run_until_verify "${INSTALL[@]}" --role agent
   verify --quick
-  equal "of the others, but for what a person has edited" "$(in_container find /opt/metrics-stack /etc/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" \
+  equal "files of Prometheus and Grafana, except an edited one" "$(in_container find /opt/metrics-stack /etc/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" \
     /etc/systemd/system/metrics-grafana.service
   equal "that unit" "$(in_container systemctl is-active metrics-grafana || :) $(in_container systemctl is-enabled metrics-grafana || :)" "inactive disabled"
   in_container sh -c "sed '/^prometheus/s/ [0-9.]* / 0.0.1 /' $ARCHIVE_DIR/versions.conf >/root/older.conf"
@@ -271,50 +272,51 @@ role_changes() {
   in_container test -e /var/lib/metrics-stack/prometheus/wal -a -e /var/lib/metrics-stack/grafana/grafana.db
 }
 
-# From a far end that is away, with samples that wait for it: Alloy is stopped without a wait for them, within its TimeoutStopSec=20.
+# The central server is down and samples are pending. Alloy stops without waiting for them, within
+# its TimeoutStopSec=20.
 forwarding_ends() {
   local start stopped
-  eventually 60 far_is_away_for_gamma
+  eventually 60 central_server_is_down_for_gamma
   start=$(in_container date +%s)
   keep install install --no-forward
   contains "$(<"$SCRATCH/install")" ", 0 ✗"
   stopped=$(in_container date --date "$(in_container systemctl show --property InactiveEnterTimestamp --value metrics-alloy)" +%s)
   at_most "time until Alloy had stopped" $((stopped - start)) 40
-  measured "from a far end that is away Alloy had stopped after $((stopped - start)) s"
-  placed | diff "$1" - || { echo "< a plain install, > after forwarding" && return 1; }
+  measured "Alloy stopped after $((stopped - start)) s"
+  installed_state | diff "$1" - || { echo "< a plain install, > after forwarding" && return 1; }
 }
 
-far_is_away_for_gamma() { ! on_far curl --silent --insecure --output /dev/null https://127.0.0.1:8427/ && (($(waiting forward) > 0)); }
+central_server_is_down_for_gamma() { ! on_central curl --silent --insecure --output /dev/null https://127.0.0.1:8427/ && (($(pending forward) > 0)); }
 
-# The releases that are left after an uninstall know it.
+# Settings of forwarding survive an uninstall.
 uninstall_keeps_it() {
   contains "$(uninstall)" "kept: where it forwards to"
   contains "$(install)" "✓ $PROOF"
   purge_leaves_no_trace "$1"
 }
 
-make_far_end "alpha:$FIRST" "fleet:$FIRST" ":$TOKEN"
-machine alpha 1
-machine beta 2
-machine gamma 3
-on beta traces >"$SCRATCH/before"
-here alpha
-test "options that make no sense" wrong_calls_are_named
-test "an unknown host, another's certificate, a wrong password: said before anything changes" wrong_receivers_are_named
-test "two agents and a whole stack are proven at the far end" install_everywhere
-test "their samples are told apart" samples_are_told_apart
-test "the tenant is on the wire" tenant_is_on_the_wire
-test "an agent is the service and Alloy alone" agent_is_small
-test "a later install keeps it, and changes nothing" later_install_keeps_it
-aside alpha "another password: verify says so, install takes it" password_changes
-aside beta "anyone may verify, by what Alloy counts; root is told of an unknown host" anyone_may_verify
-aside gamma "nobody reads the token" nobody_reads_the_token
-together
-here gamma
-test "a far end that takes ten seconds holds back nobody" slow_far_end_holds_back_nobody
-aside gamma "forwarding ends, and leaves what a plain install has" forwarding_ends "$SCRATCH/plain"
-test "a far end that is away, and an agent rebooted meanwhile" far_end_is_away
-together
-aside alpha "an agent becomes a whole stack, and an agent again" role_changes
-aside beta "after an uninstall an install goes on with it; a purge leaves no trace" uninstall_keeps_it "$SCRATCH/before"
-together
+start_central_server "alpha:$FIRST" "fleet:$FIRST" ":$TOKEN"
+boot_machine alpha 1
+boot_machine beta 2
+boot_machine gamma 3
+on_machine beta traces >"$SCRATCH/before"
+select_machine alpha
+test "invalid options are refused" invalid_options_are_named
+test "an unusable endpoint is refused before anything changes" unusable_endpoints_are_named
+test "two agents and a full stack are verified at the central server" install_everywhere
+test "samples have the instance of their host" samples_have_their_instance
+test "requests have the tenant header" tenant_is_on_the_wire
+test "an agent consists of the service and Alloy" agent_is_small
+test "a later install keeps forwarding and changes nothing" later_install_keeps_it
+test_in_background alpha "verify.sh reports a changed password, install.sh accepts the new one" password_changes
+test_in_background beta "verify.sh needs no root, and as root it names an unknown host" verify_needs_no_root
+test_in_background gamma "other users can't read the token" nobody_reads_the_token
+wait_for_tests
+select_machine gamma
+test "a slow central server does not delay local samples" slow_central_server_delays_nothing_else
+test_in_background gamma "--no-forward leaves the files of a plain install" forwarding_ends "$SCRATCH/plain"
+test "samples survive an outage of the central server" central_server_is_down
+wait_for_tests
+test_in_background alpha "an agent becomes a full stack, then an agent again" role_changes
+test_in_background beta "an uninstall keeps the settings, a purge leaves no trace" uninstall_keeps_it "$SCRATCH/before"
+wait_for_tests

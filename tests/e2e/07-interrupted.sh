@@ -1,146 +1,157 @@
 #!/usr/bin/env bash
-# Installs, upgrades and uninstalls that are cut off, and what the next run makes of it: it goes on, forward, and loses nothing.
+# Interrupted installs, upgrades and uninstalls. The next run completes them and loses nothing.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 . "$E2E_DIR/lib/releases.sh"
 . "$E2E_DIR/lib/interrupt.sh"
 
-# What is tried: few instants, or with --all many.
-STRIDE=500 STEPS=("==> release" "    prometheus" "    grafana") UNINSTALLS=("    prometheus" 0.8) FIRST_STEPS=("    prometheus")
+# When runs are interrupted: at a few instants, or with --all at many.
+STRIDE=500
+STEPS=("==> release" "    prometheus" "    grafana")
+UNINSTALLS=("    prometheus" 0.8)
+FIRST_STEPS=("    prometheus")
 if [[ -n ${ALL-} ]]; then
-  STRIDE=25 STEPS=("==> preflight" "==> fetch" "==> release" "==> activate" "    prometheus" "    metrics-service" "    alloy" "    grafana")
-  UNINSTALLS=("    stack" "    prometheus" "    metrics-service" "    alloy" "    grafana" 0.3 0.6 0.9 1.2 1.5) FIRST_STEPS=("${STEPS[@]}")
+  COMPONENTS=("    prometheus" "    metrics-service" "    alloy" "    grafana")
+  STRIDE=25
+  STEPS=("==> preflight" "==> fetch" "==> release" "==> activate" "${COMPONENTS[@]}")
+  UNINSTALLS=("    stack" "${COMPONENTS[@]}" 0.3 0.6 0.9 1.2 1.5)
+  FIRST_STEPS=("${STEPS[@]}")
 fi
 
-# Each time from one release to the other, cut, and then to either.
+# Interrupts a switch from one release to the other, then installs either.
 at_each_step() {
   local step from=this to count=0
   for step in "${STEPS[@]}"; do
-    echo "cut at: $step"
-    switch_to "$(other "$from")"
-    cut_off "$step" KILL "${SWITCH[@]}"
-    if ((count++ % 2)); then to=$from; else to=$(other "$from"); fi
+    echo "interrupted at: $step"
+    select_release "$(other_release "$from")"
+    interrupt "$step" KILL "${SWITCH_COMMAND[@]}"
+    if ((count++ % 2)); then to=$from; else to=$(other_release "$from"); fi
     converges "$to"
     from=$to
   done
   measured "$count of $count"
 }
 
-# Before each so manieth command of `activate`, up to its last; then again to this release, to the other, to this, …
+# Interrupts a switch before every STRIDE-th command of the step activate.
 at_commands() {
   local command from to count=0
-  from=$(if [[ $(in_container readlink /opt/metrics-stack/current) == *99.0.0* ]]; then echo next; else echo this; fi)
+  from=$(current_release)
   for ((command = 0; ; command += STRIDE)); do
-    switch_to "$(other "$from")"
-    # shellcheck disable=SC2016  # for the shell in there
-    begin env METRICS_STACK_ENV=clean LC_ALL=C HOME=/root COMMAND="$command" /bin/bash -c 'set -o functrace
+    select_release "$(other_release "$from")"
+    # shellcheck disable=SC2016  # for the shell in the container
+    start_run env METRICS_STACK_ENV=clean LC_ALL=C HOME=/root COMMAND="$command" /bin/bash -c '
+      set -o functrace
       trap "[[ \${STEP-} != activate ]] || ((COMMAND-- != 0)) || kill -KILL \$\$" DEBUG
-      . "$0"' "${SWITCH[@]}"
-    eventually 60 announced "==> verify"
-    if grep -q "==> verify" "$SCRATCH/cut"; then break; fi
+      . "$0"' "${SWITCH_COMMAND[@]}"
+    eventually 60 has_printed "==> verify"
+    if grep -q "==> verify" "$SCRATCH/run"; then break; fi
     wait "$JOB" || :
     eventually 30 has_ended
-    echo "cut before command $command, after: $(tail -n 1 "$SCRATCH/cut")"
-    if ((count++ % 2)); then to=$from; else to=$(other "$from"); fi
+    echo "interrupted before command $command, after: $(tail -n 1 "$SCRATCH/run")"
+    if ((count++ % 2)); then to=$from; else to=$(other_release "$from"); fi
     converges "$to"
     from=$to
   done
-  send TERM all
+  send_signal TERM all
   wait "$JOB" || :
   measured "$count of $count, each $STRIDE of $command commands"
 }
 
-# Ctrl-C, and a terminal that is closed: the way back is taken at once.
-signal_goes_back() {
+# Ctrl-C and a closed terminal roll back at once.
+signal_rolls_back() {
   converges this
-  # Ignored from the start, as below nohup.
+  # Ignored from the start, as with nohup.
   trap '' "$1"
-  cut_off "    alloy" "$1" "${INSTALL_NEXT[@]}"
-  cat "$SCRATCH/cut"
-  contains "$(<"$SCRATCH/cut")" "everything is back as it was"
-  state | diff "$SCRATCH/state-this" -
-  is_mine
-  runs_from_its_trees
+  interrupt "    alloy" "$1" "${INSTALL_NEXT[@]}"
+  cat "$SCRATCH/run"
+  contains "$(<"$SCRATCH/run")" "everything is back as it was"
+  host_state | diff "$SCRATCH/state-this" -
+  edits_are_kept
+  runs_from_store
 }
 
-# Whoever reads the output may go away, and the run goes on.
-reader_goes_away() {
+# The run continues when the reader of its output has exited.
+reader_exits() {
   in_container sh -c "$(printf '%q ' "${INSTALL_NEXT[@]}") | head -n 2"
   eventually 60 has_ended
-  state | diff "$SCRATCH/state-next" -
+  host_state | diff "$SCRATCH/state-next" -
   contains "$(in_container sh -c 'cat /var/log/metrics-stack/*.log | tail -n 15')" "metrics-stack 99.0.0 runs on this host"
 }
 
-second_is_told() {
-  begin "${INSTALL[@]}" --allow-downgrade
-  eventually 30 announced "==> preflight"
+second_run_is_refused() {
+  start_run "${INSTALL[@]}" --allow-downgrade
+  eventually 30 has_printed "==> preflight"
   keep second in_container "${INSTALL_NEXT[@]}" && return 1
   contains "$(<"$SCRATCH/second")" "another install.sh or uninstall.sh is running"
-  equal "who may open the lock" "$(in_container stat --format '%U %a' /run/metrics-stack/lock)" "root 600"
+  equal "owner and mode of the lock" \
+    "$(in_container stat --format '%U %a' /run/metrics-stack/lock)" "root 600"
   wait
-  state | diff "$SCRATCH/state-this" -
+  host_state | diff "$SCRATCH/state-this" -
 }
 
-# A half uninstall, then an install; and a half uninstall, then another.
-uninstall_is_cut() {
+# An interrupted uninstall, followed by an install or by another uninstall.
+uninstall_is_interrupted() {
   local when
   for when in "${UNINSTALLS[@]}"; do
-    echo "cut at: $when"
-    cut_off "$when" KILL "$CHECKOUT/uninstall.sh"
-    goes_on "${INSTALL[@]}"
+    echo "interrupted at: $when"
+    interrupt "$when" KILL "$CHECKOUT/uninstall.sh"
+    run_until_verify "${INSTALL[@]}"
     verify --quick
     contains "$(in_container cat /etc/metrics-stack/prometheus/retention.env)" 6d
-    get 3001/api/org --user "admin:a long one" >/dev/null
+    new_password_works
   done
-  cut_off "    alloy" KILL "$CHECKOUT/uninstall.sh"
+  interrupt "    alloy" KILL "$CHECKOUT/uninstall.sh"
   keep uninstall uninstall
-  equal "what is left" "$(in_container find /opt/metrics-stack/store /etc/systemd/system/metrics-* /etc/metrics-stack -type f 2>/dev/null | sort | tr '\n' ' ')" \
+  equal "files" "$(in_container find /opt/metrics-stack/store /etc/systemd/system/metrics-* \
+    /etc/metrics-stack -type f 2>/dev/null | sort | tr '\n' ' ')" \
     "/etc/metrics-stack/prometheus/retention.env /etc/metrics-stack/prometheus/rules/mine.yml "
   in_container test -e /var/lib/private/metrics-stack/grafana/grafana.db
 }
 
-# A second cut, before what the first one left is mended: what we took away ourselves does not count as deleted by a person.
-two_cuts_in_a_row() {
-  cut_before "rm -f \"\$OPT/current\"" "$CHECKOUT/uninstall.sh"
-  cut_off "    prometheus" INT "${INSTALL[@]}"
-  goes_on "${INSTALL[@]}"
-  state | diff "$SCRATCH/state-this" -
-  runs_from_its_trees
+# The second interruption comes before the first one is repaired. Files that an uninstall has
+# removed do not count as deleted by the administrator.
+two_interruptions() {
+  interrupt_before "rm -f \"\$OPT/current\"" "$CHECKOUT/uninstall.sh"
+  interrupt "    prometheus" INT "${INSTALL[@]}"
+  run_until_verify "${INSTALL[@]}"
+  host_state | diff "$SCRATCH/state-this" -
+  runs_from_store
 }
 
-# All units are switched off by then.
-uninstall_is_cut_at_its_end() {
-  cut_before "proxy_may off" "$CHECKOUT/uninstall.sh"
-  goes_on "${INSTALL[@]}"
+# All units are disabled by then.
+uninstall_is_interrupted_at_its_end() {
+  interrupt_before "proxy_may off" "$CHECKOUT/uninstall.sh"
+  run_until_verify "${INSTALL[@]}"
   verify --quick
-  equal "Alloy" "$(in_container systemctl is-active metrics-alloy) $(in_container systemctl is-enabled metrics-alloy)" "active enabled"
+  equal "Alloy" "$(unit_state metrics-alloy)" "active enabled"
 }
 
-# Another service, cut off before it has its tree, must not get the name of the one that runs.
-other_service_is_cut() {
-  local program
-  program=$(in_container sha256sum /opt/metrics-stack/metrics-service/bin/metrics-service)
-  cut_before "unpack \"\$component\"" "${INSTALL_NEXT[@]}"
-  goes_on "${INSTALL[@]}" --allow-downgrade
-  equal "the service's program" "$(in_container sha256sum /opt/metrics-stack/metrics-service/bin/metrics-service)" "$program"
+# A new service that is interrupted before it is in the store must not get the path of the one
+# that runs.
+other_service_is_interrupted() {
+  local before program=/opt/metrics-stack/metrics-service/bin/metrics-service
+  before=$(in_container sha256sum "$program")
+  interrupt_before "unpack \"\$component\"" "${INSTALL_NEXT[@]}"
+  run_until_verify "${INSTALL[@]}" --allow-downgrade
+  equal "the service's program" "$(in_container sha256sum "$program")" "$before"
 }
 
-# On a host where nothing was: a purge after a cut leaves no trace, and an uninstall keeps what the stack has stored meanwhile.
-first_install_is_cut() {
+# After an interrupted first install, a purge leaves no trace and an uninstall keeps data.
+first_install_is_interrupted() {
   local step
   purge_leaves_no_trace "$SCRATCH/before"
   for step in "${FIRST_STEPS[@]}"; do
-    echo "cut at: $step"
-    cut_off "$step" KILL "${INSTALL[@]}"
+    echo "interrupted at: $step"
+    interrupt "$step" KILL "${INSTALL[@]}"
     keep purge uninstall --purge
     same_traces "$SCRATCH/before"
   done
-  cut_off "    grafana" KILL "${INSTALL[@]}"
+  interrupt "    grafana" KILL "${INSTALL[@]}"
   in_container sh -c 'echo precious >/var/lib/private/metrics-stack/prometheus/precious'
   keep uninstall uninstall
   in_container test -e /var/lib/private/metrics-stack/prometheus/precious
-  goes_on "${INSTALL[@]}"
+  run_until_verify "${INSTALL[@]}"
   verify --quick
   in_container test -e /var/lib/private/metrics-stack/prometheus/precious
 }
@@ -148,19 +159,19 @@ first_install_is_cut() {
 boot trixie
 make_next_that_differs
 traces >"$SCRATCH/before"
-test "install" goes_on "${INSTALL[@]}"
-mine >/dev/null
-test "two releases, one after the other" learn
-test "SIGKILL at each step that is announced" at_each_step
-test "SIGKILL before a command" at_commands
+test "install" run_until_verify "${INSTALL[@]}"
+make_edits >/dev/null
+test "two releases, without interruption" record_states
+test "SIGKILL at several steps" at_each_step
+test "SIGKILL before several commands" at_commands
 test "SIGKILL at random instants" at_random_instants 2
-test "Ctrl-C goes back" signal_goes_back INT
-test "a closed terminal goes back" signal_goes_back HUP
-test "a reader that goes away" reader_goes_away
-test "a second installer at the same time" second_is_told
-test "another service that is cut off" other_service_is_cut
-test "two cuts in a row" two_cuts_in_a_row
-test "an uninstall that is cut at its end" uninstall_is_cut_at_its_end
-test "an uninstall that is cut" uninstall_is_cut
-test "a first install that is cut" first_install_is_cut
+test "Ctrl-C rolls back" signal_rolls_back INT
+test "a closed terminal rolls back" signal_rolls_back HUP
+test "a reader of the output that exits" reader_exits
+test "a second installer at the same time" second_run_is_refused
+test "an interrupted install of another service" other_service_is_interrupted
+test "two interruptions in a row" two_interruptions
+test "an uninstall interrupted at its end" uninstall_is_interrupted_at_its_end
+test "an interrupted uninstall" uninstall_is_interrupted
+test "an interrupted first install" first_install_is_interrupted
 test "a purge leaves no trace" purge_leaves_no_trace "$SCRATCH/before"

@@ -1,60 +1,68 @@
 #!/usr/bin/env bash
-# The power fails: /opt, /etc and /var lie on ext4, and what had reached their disks at an instant is what the machine starts with.
+# Power loss. /opt, /etc and /var are ext4 disks, and the machine boots again with their content at
+# one instant.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 . "$E2E_DIR/lib/releases.sh"
 . "$E2E_DIR/lib/interrupt.sh"
 
-readonly FOLDERS=(opt etc var)
+readonly DIRS=(opt etc var)
 
-# A disk that writes back late, on its own, as a busy one does: what is not synced is lost.
-attach() { for folder in "${FOLDERS[@]}"; do mount -o loop,commit=300 "$SCRATCH/$folder.img" "$SCRATCH/mnt/$folder"; done; }
+# Unsynced data is lost: these disks write back late.
+attach() {
+  local dir
+  for dir in "${DIRS[@]}"; do
+    mount -o loop,commit=300 "$SCRATCH/$dir.img" "$SCRATCH/mnt/$dir"
+  done
+}
 
 boot_from_disks() {
-  local folder
+  local dir
   NSPAWN=(--machine=vm-power --private-network)
-  lay_disk trixie
-  for folder in "${FOLDERS[@]}"; do
-    truncate --size 4G "$SCRATCH/$folder.img"
-    mkfs.ext4 -q "$SCRATCH/$folder.img"
-    mkdir -p "$SCRATCH/mnt/$folder"
-    NSPAWN+=(--bind="$SCRATCH/mnt/$folder:/$folder")
+  make_disk trixie
+  for dir in "${DIRS[@]}"; do
+    truncate --size 4G "$SCRATCH/$dir.img"
+    mkfs.ext4 -q "$SCRATCH/$dir.img"
+    mkdir -p "$SCRATCH/mnt/$dir"
+    NSPAWN+=(--bind="$SCRATCH/mnt/$dir:/$dir")
   done
   attach
-  for folder in "${FOLDERS[@]}"; do cp -a "$DISK/root/$folder/." "$SCRATCH/mnt/$folder"; done
+  for dir in "${DIRS[@]}"; do cp -a "$DISK/root/$dir/." "$SCRATCH/mnt/$dir"; done
   power_on
 }
 
-# power_fails: the installer stands still while the disks are copied, as they would be at one instant.
-power_fails() {
-  local folder
-  send STOP all
-  for folder in "${FOLDERS[@]}"; do cp --sparse=always "$SCRATCH/$folder.img" "$SCRATCH/$folder.copy"; done
-  # nsenter has to bury the run.
+# Stops the installer while the disks are copied.
+lose_power() {
+  local dir
+  send_signal STOP all
+  for dir in "${DIRS[@]}"; do
+    cp --sparse=always "$SCRATCH/$dir.img" "$SCRATCH/$dir.copy"
+  done
+  # nsenter must reap the run.
   kill -s CONT "$(child_of "$JOB")" 2>/dev/null || :
   power_off
   wait "$JOB" || :
-  for folder in "${FOLDERS[@]}"; do
-    umount "$SCRATCH/mnt/$folder"
-    mv "$SCRATCH/$folder.copy" "$SCRATCH/$folder.img"
+  for dir in "${DIRS[@]}"; do
+    umount "$SCRATCH/mnt/$dir"
+    mv "$SCRATCH/$dir.copy" "$SCRATCH/$dir.img"
   done
   attach
   power_on
 }
 
-# fails_at INSTANT...: in a switch to the other release, and then either is switched to.
-fails_at() {
+# lose_power_at INSTANT...: during a switch to the other release; then either is installed.
+lose_power_at() {
   local when from=this to count=0
   for when; do
-    echo "power fails at: $when"
-    switch_to "$(other "$from")"
-    begin "${SWITCH[@]}"
+    echo "power loss at: $when"
+    select_release "$(other_release "$from")"
+    start_run "${SWITCH_COMMAND[@]}"
     wait_until "$when"
-    power_fails
-    # What the machine does by itself: what was active goes on, or what is new.
+    lose_power
+    # One of the releases runs after the boot.
     eventually 60 get 9090/-/ready
-    if ((RANDOM % 2)); then to=$from; else to=$(other "$from"); fi
+    if ((RANDOM % 2)); then to=$from; else to=$(other_release "$from"); fi
     converges "$to"
     from=$to
     count=$((count + 1))
@@ -63,34 +71,34 @@ fails_at() {
 }
 
 after_success() {
-  begin "${INSTALL[@]}"
-  eventually 60 announced "==> verify"
-  power_fails
+  start_run "${INSTALL[@]}"
+  eventually 60 has_printed "==> verify"
+  lose_power
   eventually 60 verify --quick
   keep install install
   contains "$(<"$SCRATCH/install")" "nothing had to be changed"
 }
 
-in_an_uninstall() {
-  begin "$CHECKOUT/uninstall.sh"
+during_uninstall() {
+  start_run "$CHECKOUT/uninstall.sh"
   wait_until "    alloy"
-  power_fails
-  goes_on "${INSTALL[@]}" --allow-downgrade
+  lose_power
+  run_until_verify "${INSTALL[@]}" --allow-downgrade
   verify --quick
-  get 3001/api/org --user "admin:a long one" >/dev/null
+  new_password_works
 }
 
-# A start of the machine for each instant is dear: with --all alone.
-[[ -n ${ALL-} ]] || { say "power: not without --all" && exit 0; }
-readonly INSTANTS=("==> release" "==> activate" "    prometheus" "    metrics-service" "    alloy" "    grafana" "==> verify"
-  1 1.5 2 2.5 3 3.5 4 4.5 5 5.5 6 6.5)
+# Each instant takes a boot of the machine.
+[[ -n ${ALL-} ]] || { say "power-loss: only with --all" && exit 0; }
+readonly INSTANTS=("==> release" "==> activate" "    prometheus" "    metrics-service" "    alloy"
+  "    grafana" "==> verify" 1 1.5 2 2.5 3 3.5 4 4.5 5 5.5 6 6.5)
 
 boot_from_disks
 make_next_that_differs
-test "the moment a first install is active: it is, after the start" after_success
-mine >/dev/null
-# A person's editor does so.
+test "a first install is active after power loss at its end" after_success
+make_edits >/dev/null
+# Editors sync the files they write.
 in_container sync --file-system /etc /var
-test "two releases, one after the other" learn
-test "in a switch from one to the other" fails_at "${INSTANTS[@]}"
-test "in an uninstall" in_an_uninstall
+test "two releases, without interruption" record_states
+test "power loss during a switch" lose_power_at "${INSTANTS[@]}"
+test "power loss during an uninstall" during_uninstall

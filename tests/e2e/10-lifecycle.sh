@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A minimal Debian 13, and what a person does with the stack from the first day to the last.
+# A minimal Debian 13, and the tasks of an administrator from install to uninstall.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 
-# The seed's way to verify the pipeline: the service, Alloy's UI, Prometheus, Grafana.
+# Checks the pipeline by hand: the service, Alloy's UI, Prometheus, Grafana.
 can_be_checked_by_hand() {
   contains "$(get 8000/health)" '{"status":"ok"}'
   contains "$(get 8000/metrics)" 'http_requests_total{'
@@ -33,14 +33,13 @@ requests_become_samples() {
 }
 counted() { get 8000/metrics | awk '/^http_requests_total\{.*"\/simulate-load"/ { sum += $NF } END { print sum }'; }
 
-anyone_may_verify() {
-  # From here on the run in question is a person's who is not root.
+verify_needs_no_root() {
   contains "$(in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh")" ", 0 ✗"
 }
 
-takes_in_another_application() {
+scrapes_another_application() {
   in_container systemd-run --quiet --unit=application "$SERVICE" --listen 127.0.0.1:8100
-  # Beside a file that Alloy can't read, as it holds no list.
+  # Next to a file that Alloy can't parse, because it contains no list.
   in_container sh -c 'echo "targets: [127.0.0.1:1]" >/etc/metrics-stack/targets.d/wrong.yaml'
   in_container sh -c 'echo "[{\"targets\": [\"127.0.0.1:8100\"], \"labels\": {\"job\": \"application\", \"app.kubernetes.io/name\": \"shop\"}}]" >/etc/metrics-stack/targets.d/application.json'
   eventually 60 query_is 'up{job="application"}' 1
@@ -52,10 +51,10 @@ takes_in_another_application() {
   in_container systemctl stop application
 }
 
-target_acts_on_all() {
+target_stops_and_starts_all() {
   local port
   in_container systemctl stop metrics-stack.target
-  # systemctl waits for the target alone.
+  # systemctl waits for the target only.
   eventually 30 is_all_off
   for port in "${PORTS[@]}"; do lacks "$(listening)" "127.0.0.1:$port"; done
   in_container systemctl start metrics-stack.target
@@ -65,7 +64,7 @@ target_acts_on_all() {
 target_restarts_all() {
   local before i
   before=$(invocations)
-  # systemd starts several units at once, which the ports have to bear each time.
+  # systemd starts several units at once, so each restart tests their order.
   for i in {1..10}; do
     in_container systemctl restart metrics-stack.target
     equal "sockets after restart $i" "$(in_container systemctl is-active metrics-service.socket metrics-alloy-ui.socket | sort -u)" active
@@ -77,8 +76,8 @@ target_restarts_all() {
 
 is_all_off() { [[ -z $(in_container systemctl list-units --no-legend --state=active,activating,deactivating 'metrics-*') ]]; }
 
-keeps_what_a_person_changed() {
-  local before drop_in=/etc/systemd/system/metrics-grafana.service.d/person.conf
+keeps_edits() {
+  local before drop_in=/etc/systemd/system/metrics-grafana.service.d/mine.conf
   in_container mkdir -p "${drop_in%/*}"
   in_container sh -c "printf '[Service]\nNice=5\n' >$drop_in"
   in_container sed -i 's/15d$/6d/; s/=4GB/=/' /etc/metrics-stack/prometheus/retention.env
@@ -93,7 +92,7 @@ keeps_what_a_person_changed() {
   contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.size":"0B"'
 }
 
-names_news_beside_an_edit() {
+lists_edited_files() {
   local edited=/etc/metrics-stack/prometheus/retention.env difference
   in_container sh -c "echo '# news' >>$CHECKOUT/etc/prometheus/retention.env"
   keep install install
@@ -102,7 +101,7 @@ names_news_beside_an_edit() {
   contains "$(in_container sh -c "$difference" || :)" '> # news'
 }
 
-deleted_file_stays_away() {
+deleted_file_is_not_restored() {
   local deleted=/etc/metrics-stack/targets.d/example.yml.disabled before
   before=$(invocations)
   in_container rm "$deleted"
@@ -114,25 +113,25 @@ deleted_file_stays_away() {
   lacks "$(install)" "stays deleted"
 }
 
-# Grafana below a subpath, which leads all but that path out of this host.
+# Grafana below a subpath redirects all other paths to another host.
 serve_grafana_below_a_path() {
   in_container sed -i 's,^http_port.*,&\nroot_url = https://www.example.org/grafana/\nserve_from_sub_path = true,' /etc/metrics-stack/grafana/grafana.ini
   in_container sed -i 's,job_name: grafana,&\n    metrics_path: /grafana/metrics,' /etc/metrics-stack/prometheus/prometheus.yml
   in_container systemctl reload metrics-prometheus
 }
 
-# Their own dashboards and targets, some of which are no good.
+# Dashboards and targets of the administrator, some of them invalid.
 add_files() {
-  local folder
-  for folder in dashboards dashboards.d; do
-    in_container sh -c "echo '{\"uid\": \"\", \"title\": \"Mine\", \"panels\": []}' >/etc/metrics-stack/grafana/$folder/mine.json"
-    in_container sh -c "echo 'not JSON' >/etc/metrics-stack/grafana/$folder/none.json"
+  local dir
+  for dir in dashboards dashboards.d; do
+    in_container sh -c "echo '{\"uid\": \"\", \"title\": \"Mine\", \"panels\": []}' >/etc/metrics-stack/grafana/$dir/mine.json"
+    in_container sh -c "echo 'not JSON' >/etc/metrics-stack/grafana/$dir/none.json"
   done
   in_container sh -c "cd /etc/metrics-stack/targets.d && printf 'targets: [127.0.0.1:8000]\n' | tee map.yml shop.jsonc private.yml && echo '[]' >shop.yml"
   in_container chmod 0600 /etc/metrics-stack/targets.d/private.yml
 }
 
-grafana_password_is_a_persons() {
+verify_accepts_a_new_grafana_password() {
   grafana admin:admin api/user/password --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
   serve_grafana_below_a_path
   add_files
@@ -151,14 +150,14 @@ grafana_password_is_a_persons() {
   keep verify verify --grafana-login /root/login
   contains "$(<"$SCRATCH/verify")" "✓ Grafana answers a query"
   contains "$(<"$SCRATCH/verify")" "✓ Alloy reads each file"
-  # Nobody is locked out by all this.
+  # The account is not locked.
   grafana "admin:a long one" grafana/api/datasources >/dev/null
 }
 
-lives_beside_debians_prometheus() {
+coexists_with_debians_prometheus() {
   local before
   before=$(invocations)
-  # Debian's own can't start, as the port is taken; that is its affair.
+  # Debian's Prometheus can't start, because its port is in use.
   in_container sh -c 'DEBIAN_FRONTEND=noninteractive dpkg --install /usr/src/debs/*.deb'
   equal "Debian's unit" "$(in_container systemctl show --property LoadState --value prometheus.service)" loaded
   verify --quick
@@ -178,7 +177,7 @@ uninstall_keeps_data() {
   contains "$(in_container cat /etc/metrics-stack/prometheus/retention.env)" 6d
 }
 
-comes_back_with_its_data() {
+reinstall_keeps_data() {
   contains "$(uninstall)" "not installed"
   keep install install
   contains "$(<"$SCRATCH/install")" ", 0 ✗"
@@ -188,20 +187,20 @@ comes_back_with_its_data() {
 
 boot trixie
 test "a minimal Debian 13 gets a verified stack" installs_verified
-test "every port of the table, and nothing beyond the loopback" listens_as_designed
-test "every unit of the table, now and at the next boot" units_are_up
-test "exposure of the units" is_hardened
+test "every port listens, on the loopback only" listens_as_designed
+test "every unit is active and enabled" units_are_up
+test "the units are sandboxed" is_hardened
 test "a second install changes nothing" second_install_changes_nothing
-test "service, Alloy's UI, Prometheus and Grafana answer by hand" can_be_checked_by_hand
+test "service, Alloy's UI, Prometheus and Grafana respond" can_be_checked_by_hand
 test "ten requests become samples" requests_become_samples
-test "anyone may verify, without root" anyone_may_verify
-test "an application is taken in by a file, and let go" takes_in_another_application
-test "the target stops and starts all" target_acts_on_all
-test "the target restarts all, ten times" target_restarts_all
-test "a person's drop-in and edited configuration stay" keeps_what_a_person_changed
-test "what is shipped anew beside an edited file is named" names_news_beside_an_edit
-test "a shipped file that a person deletes stays away until they put it back" deleted_file_stays_away
-test "a Grafana below a subpath, with a password changed by hand, and files of theirs" grafana_password_is_a_persons
-test "Debian's own Prometheus comes and goes beside it" lives_beside_debians_prometheus
+test "verify.sh needs no root" verify_needs_no_root
+test "a target file adds an application" scrapes_another_application
+test "the target stops and starts all units" target_stops_and_starts_all
+test "the target restarts all units, ten times" target_restarts_all
+test "an install keeps drop-ins and edited configuration" keeps_edits
+test "an install names new shipped versions of edited files" lists_edited_files
+test "a deleted shipped file is not restored" deleted_file_is_not_restored
+test "verify.sh works with a Grafana subpath, a changed password and added files" verify_accepts_a_new_grafana_password
+test "Debian's own Prometheus can be installed and removed" coexists_with_debians_prometheus
 test "uninstall keeps data and edited configuration" uninstall_keeps_data
-test "a later install goes on with them" comes_back_with_its_data
+test "a later install reuses them" reinstall_keeps_data

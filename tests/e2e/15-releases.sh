@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# From one release to the next and back, on a host that people have made theirs.
+# Upgrade and downgrade on a host with edits of an administrator.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 . "$E2E_DIR/lib/releases.sh"
 . "$E2E_DIR/lib/interrupt.sh"
 
-# Edits, a deletion, a file of their own, a drop-in, a unit switched off, a password.
-make_it_theirs() {
+# Edits, a deletion, a new file, a drop-in, a disabled unit, a password.
+edit_host() {
   in_container sed -i 's/15d/6d/' /etc/metrics-stack/prometheus/retention.env
   in_container sed -i 's/^Description=.*/Description=Mine/' /etc/systemd/system/metrics-alloy-ui.service
   in_container rm /etc/metrics-stack/targets.d/example.yml.disabled
@@ -18,11 +18,11 @@ make_it_theirs() {
   in_container sh -c "echo '{\"uid\": \"mine\", \"title\": \"Mine\", \"schemaVersion\": 36, \"panels\": []}' >/etc/metrics-stack/grafana/dashboards.d/mine.json"
   in_container systemctl --quiet disable --now metrics-alloy-ui.socket metrics-alloy-ui.service
   in_container systemctl daemon-reload
-  get 3001/api/user/password --user admin:admin --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
+  change_grafana_password
   in_container systemctl restart metrics-prometheus metrics-grafana
   eventually 30 verify --quick
 }
-is_theirs() {
+host_edits_are_kept() {
   contains "$(in_container cat /etc/metrics-stack/prometheus/retention.env)" 6d
   contains "$(in_container cat /etc/systemd/system/metrics-alloy-ui.service)" Description=Mine
   in_container test ! -e /etc/metrics-stack/targets.d/example.yml.disabled
@@ -32,7 +32,7 @@ is_theirs() {
   get 3001/api/dashboards/uid/mine --user "admin:a long one" >/dev/null
 }
 
-# The next checkout has another rule, no host dashboard any more, and a unit that this one has not.
+# The next checkout changes a rule file, removes the host dashboard and adds a unit.
 change_next() {
   in_container sh -c "echo '# news' >>$NEXT/etc/prometheus/rules/host.yml"
   in_container rm "$NEXT/etc/grafana/dashboards/host.json"
@@ -52,10 +52,10 @@ dry_run_changes_nothing() {
   lacks "$(<"$SCRATCH/dry")" retention.env:
 }
 
-# While eight clients ask the service for something, and Alloy scrapes it.
+# While eight clients send requests to the service, and Alloy scrapes it.
 upgrade_loses_nothing() {
   local load start end
-  # The install that came before was not waited for: without a sample before the upgrade there would be no gap to measure.
+  # No gap can be measured without a sample before the upgrade.
   eventually 60 query_is 'up{job="metrics_service"}' 1
   start=$(in_container date +%s)
   in_container rm -f /tmp/stop
@@ -67,51 +67,51 @@ upgrade_loses_nothing() {
   contains "$(<"$SCRATCH/load")" " answered, 0 failed"
   contains "$(<"$SCRATCH/upgrade")" ", 0 ✗"
   end=$(in_container date +%s)
-  # A scrape that falls into Alloy's own restart is not made; all that are made arrive.
+  # One scrape can be missing, because Alloy itself restarts.
   eventually 60 no_gap_beyond 31 "$start" "$end"
   measured "$(<"$SCRATCH/load"), longest gap $(longest_gap "$start" "$end") s"
-  is_theirs
-  runs_from_its_trees
+  host_edits_are_kept
+  runs_from_store
 }
 
-only_the_new_is_there() {
+old_release_is_gone() {
   equal "releases" "$(in_container ls /opt/metrics-stack/releases | cut -d- -f1)" 99.0.0
-  equal "trees" "$(in_container ls /opt/metrics-stack/store | sed 's/-[0-9a-f]*$//' | tr '\n' ' ')" "alloy-99.0.0 grafana-99.0.0 metrics-service-0.1.0 prometheus-99.0.0 "
+  equal "store" "$(in_container ls /opt/metrics-stack/store | sed 's/-[0-9a-f]*$//' | tr '\n' ' ')" "alloy-99.0.0 grafana-99.0.0 metrics-service-0.1.0 prometheus-99.0.0 "
   in_container test ! -e /etc/metrics-stack/grafana/dashboards/host.json
-  equal "the unit that is new" "$(in_container systemctl is-active metrics-extra) $(in_container systemctl is-enabled metrics-extra)" "active enabled"
+  equal "the new unit" "$(in_container systemctl is-active metrics-extra) $(in_container systemctl is-enabled metrics-extra)" "active enabled"
   lacks "$(in_container find /etc/metrics-stack /etc/systemd/system)" .metrics-stack
 }
 
-moves_only_what_changed() {
+restarts_only_changed_units() {
   local before
   before=$(invocations)
   in_container sh -c "echo '# more' >>$NEXT/etc/prometheus/rules/host.yml"
-  goes_on "${INSTALL_NEXT[@]}"
-  equal "units that were started again" "$(comm -13 <(echo "$before") <(invocations) | grep -o 'Id=[a-z.-]*')" Id=metrics-prometheus.service
+  run_until_verify "${INSTALL_NEXT[@]}"
+  equal "restarted units" "$(comm -13 <(echo "$before") <(invocations) | grep -o 'Id=[a-z.-]*')" Id=metrics-prometheus.service
 }
 
-older_is_refused() {
+downgrade_is_refused() {
   refuses 1 "prometheus 99.0.0 has run on the data here" in_container "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "grafana 99.0.0 has run on the data here"
   contains "$(<"$SCRATCH/refusal")" --allow-downgrade
 }
 
-goes_back_when_allowed() {
-  goes_on "${INSTALL[@]}" --allow-downgrade
-  equal "what is left of the extra unit" "$(in_container systemctl is-active metrics-extra || :)$(in_container find /etc/systemd -name '*metrics-extra*')" inactive
-  is_theirs
-  runs_from_its_trees
-  contains "$(<"$SCRATCH/cut")" "starts without the write-ahead log of 99.0.0"
+downgrade_is_allowed() {
+  run_until_verify "${INSTALL[@]}" --allow-downgrade
+  equal "the extra unit" "$(in_container systemctl is-active metrics-extra || :)$(in_container find /etc/systemd -name '*metrics-extra*')" inactive
+  host_edits_are_kept
+  runs_from_store
+  contains "$(<"$SCRATCH/run")" "starts without the write-ahead log of 99.0.0"
   in_container sh -c 'find /var/lib/private/metrics-stack/alloy -name wal-backup | grep -q .'
-  # From now on that is what has run.
+  # That is the installed version now.
   keep install install
   contains "$(<"$SCRATCH/install")" "nothing had to be changed"
 }
 
-# A new Grafana that changes its database and then does not start: all is as it was, and so is the database.
-broken_grafana_is_taken_back() {
+# A new Grafana changes its database and then does not start. The rollback restores the database.
+broken_grafana_is_rolled_back() {
   local before status=0
-  before=$(state)
+  before=$(host_state)
   in_container sh -c "cd $NEXT_ARCHIVES && mkdir g && tar xf grafana-*.gz -C g && cd g/* && mv bin/grafana bin/real && cat >bin/grafana && chmod 755 bin/grafana && cd .. &&
     tar c * | gzip -1 >\$(echo ../grafana-*.gz) && cd .. && rm -r g && sed -i \"/^grafana/s/[0-9a-f]\{64\}/\$(sha256sum grafana-*.gz | cut -d' ' -f1)/\" versions.conf" <<'END'
 #!/bin/sh
@@ -126,44 +126,44 @@ END
   contains "$(<"$SCRATCH/upgrade")" "starts without the write-ahead log of 99.0.0"
   contains "$(<"$SCRATCH/upgrade")" "everything is back as it was"
   contains "$(<"$SCRATCH/upgrade")" "the whole output of this run: /var/log/metrics-stack/"
-  equal "the host" "$(state)" "$before"
-  is_theirs
-  runs_from_its_trees
+  equal "the host" "$(host_state)" "$before"
+  host_edits_are_kept
+  runs_from_store
   equal "copies of the database" "$(in_container find /var/lib/private/metrics-stack/grafana -name 'database*')" ""
   verify --quick
 }
 
-uninstall_leaves_what_is_theirs() {
+uninstall_keeps_edits() {
   keep uninstall uninstall
-  equal "what is left in /etc" "$(in_container find /etc/metrics-stack /etc/systemd/system -name 'metrics-*' -o -path '/etc/metrics-stack/*' ! -type d | sort | tr '\n' ' ')" \
+  equal "files in /etc" "$(in_container find /etc/metrics-stack /etc/systemd/system -name 'metrics-*' -o -path '/etc/metrics-stack/*' ! -type d | sort | tr '\n' ' ')" \
     "/etc/metrics-stack /etc/metrics-stack/grafana/dashboards.d/mine.json /etc/metrics-stack/prometheus/retention.env /etc/metrics-stack/prometheus/rules/mine.yml /etc/metrics-stack/targets.d/mine.disabled /etc/systemd/system/metrics-alloy-ui.service /etc/systemd/system/metrics-grafana.service.d "
-  equal "what is left in /opt" "$(in_container find /opt/metrics-stack -maxdepth 1 | sort | tr '\n' ' ')" "/opt/metrics-stack /opt/metrics-stack/mine /opt/metrics-stack/releases "
-  equal "units that run" "$(in_container systemctl list-units --no-legend 'metrics-*')" ""
+  equal "files in /opt" "$(in_container find /opt/metrics-stack -maxdepth 1 | sort | tr '\n' ' ')" "/opt/metrics-stack /opt/metrics-stack/mine /opt/metrics-stack/releases "
+  equal "running units" "$(in_container systemctl list-units --no-legend 'metrics-*')" ""
 }
 
-# Older data is still that of a newer version, and an edited unit that was kept is ours.
-comes_back() {
-  goes_on "${INSTALL[@]}"
+# The downgraded data is accepted, and so is an edited unit that was kept.
+reinstall_keeps_edits() {
+  run_until_verify "${INSTALL[@]}"
   verify --quick
   contains "$(in_container cat /etc/metrics-stack/prometheus/retention.env)" 6d
   contains "$(in_container cat /etc/systemd/system/metrics-alloy-ui.service)" Description=Mine
-  get 3001/api/org --user "admin:a long one" >/dev/null
+  new_password_works
 }
 
 boot trixie
 traces >"$SCRATCH/before"
-test "install" goes_on "${INSTALL[@]}"
-test "people make it theirs" make_it_theirs
+test "install" run_until_verify "${INSTALL[@]}"
+test "an administrator edits the host" edit_host
 make_next
 change_next
-test "--dry-run tells what would change, and changes nothing" dry_run_changes_nothing
-test "an upgrade refuses no request and loses no sample, edit, deletion or choice" upgrade_loses_nothing
-test "after it the host has what the new release has, and nothing of the old one" only_the_new_is_there
-test "an upgrade of one file starts one unit anew" moves_only_what_changed
-test "an older version is refused by name" older_is_refused
-test "it is taken when that is allowed" goes_back_when_allowed
-test "a Grafana that does not start is taken back, with its database" broken_grafana_is_taken_back
-test "an uninstall leaves what is people's" uninstall_leaves_what_is_theirs
-test "an install goes on with it" comes_back
+test "--dry-run prints changes, and makes none" dry_run_changes_nothing
+test "an upgrade fails no request and keeps samples, edits and deletions" upgrade_loses_nothing
+test "the old release is removed" old_release_is_gone
+test "an upgrade of one file restarts one unit" restarts_only_changed_units
+test "a downgrade is refused" downgrade_is_refused
+test "--allow-downgrade accepts a downgrade" downgrade_is_allowed
+test "a Grafana that does not start is rolled back, with its database" broken_grafana_is_rolled_back
+test "an uninstall keeps edits" uninstall_keeps_edits
+test "a later install reuses them" reinstall_keeps_edits
 in_container rm -rf "$NEXT" "$NEXT_ARCHIVES" "$NEXT_SERVICE"
 test "a purge leaves no trace" purge_leaves_no_trace "$SCRATCH/before"

@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Restarts, an outage and a reboot: nothing is lost.
+# Restarts, an outage and a reboot lose nothing.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
+. "$E2E_DIR/lib/interrupt.sh"
 
 outage_loses_no_sample() {
   local start end
+  # No gap can be measured without a sample before the outage.
+  eventually 60 query_is 'up{job="metrics_service"}' 1
   start=$(in_container date +%s)
   in_container systemctl stop metrics-prometheus
-  sleep 75
+  sleep 45
   in_container systemctl start metrics-prometheus
   end=$(in_container date +%s)
   eventually 90 no_gap_beyond 25 "$start" "$end"
@@ -28,7 +31,7 @@ survives_a_reboot() {
 }
 
 boot trixie
-test "install" installs_verified
-test "20 restarts of the service under load fail no request" restarts_lose_no_request
-test "75 s without Prometheus lose no sample" outage_loses_no_sample
-test "after a reboot all is back, and the data is there" survives_a_reboot
+test "install" run_until_verify "${INSTALL[@]}"
+test "no request fails during 20 restarts of the service under load" restarts_lose_no_request
+test "no sample is lost while Prometheus is down for 45 s" outage_loses_no_sample
+test "units and data are back after a reboot" survives_a_reboot

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Hosts on which an install can't succeed: it says why and what to do, and leaves them as they were.
+# Hosts on which an install can't succeed: it prints the reason and a hint, and changes nothing.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 
-as_anyone() { refuses 1 "this needs root" in_container setpriv --reuid=65534 --regid=65534 --clear-groups "${INSTALL[@]}"; }
+as_an_unprivileged_user() { refuses 1 "this needs root" in_container setpriv --reuid=65534 --regid=65534 --clear-groups "${INSTALL[@]}"; }
 
 without_systemd() {
   local status=0
@@ -14,16 +14,16 @@ without_systemd() {
   contains "$(<"$SCRATCH/refusal")" tests/e2e/try.sh
 }
 
-# What only others can boot here, told by those whom the script asks.
-system_is_another() {
-  # shellcheck disable=SC2016  # for the shell in there
+# Systems that can't be booted here, so commands and files report them.
+unsupported_systems() {
+  # shellcheck disable=SC2016  # for the shell in the container
   in_container sh -c 'printf "#!/bin/sh\n[ \"\$1\" != LONG_BIT ] || echo 32\n" >/usr/local/bin/getconf && chmod 755 /usr/local/bin/getconf'
   refuses 1 "with programs of 32 bits" in_container "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "error: glibc is not there, Alloy needs 2.28"
   contains "$(<"$SCRATCH/refusal")" "Alpine has musl instead"
   in_container rm /usr/local/bin/getconf
   in_container sh -c 'echo 5.15.0-microsoft-standard-WSL2 >/run/osrelease'
-  # shellcheck disable=SC2016  # for the shell in there
+  # shellcheck disable=SC2016  # for the shell in the container
   refuses 1 "systemd is not the init of this WSL" in_container unshare --mount sh -c 'mount --bind /run/osrelease /proc/sys/kernel/osrelease &&
     mount -t tmpfs none /run/systemd && exec "$@"' sh "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "/etc/wsl.conf"
@@ -52,12 +52,12 @@ disk_is_small() {
 
 memory_is_small() {
   in_container sh -c 'sed "s/^MemTotal:.*/MemTotal: 400000 kB/" /proc/meminfo >/run/meminfo'
-  # shellcheck disable=SC2016  # for the shell in there
+  # shellcheck disable=SC2016  # for the shell in the container
   refuses 1 "MB of memory" in_container unshare --mount sh -c 'mount --bind /run/meminfo /proc/meminfo && exec "$@"' sh "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "error: the host has 390 MB of memory, 400 MB are needed"
 }
 
-unit_is_somebody_elses() {
+foreign_unit_exists() {
   in_container sh -c 'echo "# mine" >/etc/systemd/system/metrics-grafana.service'
   refuses 1 "metrics-grafana.service is there and is not ours" in_container "${INSTALL[@]}"
   in_container rm /etc/systemd/system/metrics-grafana.service
@@ -66,12 +66,12 @@ unit_is_somebody_elses() {
 archive_is_missing() {
   in_container mkdir -p /root/empty
   refuses 1 "/root/empty has no archive of prometheus" in_container "$CHECKOUT/install.sh" --from /root/empty --service-binary "$SERVICE"
-  # All problems are said at once.
+  # All problems are reported at once.
   contains "$(<"$SCRATCH/refusal")" "/root/empty has no archive of alloy"
   contains "$(<"$SCRATCH/refusal")" "/root/empty has no archive of grafana"
 }
 
-archive_is_another() {
+archive_differs() {
   in_container sh -c "sed -E '/^prometheus/s/[0-9a-f]{64}/$(printf '0%.0s' {1..64})/' $ARCHIVE_DIR/versions.conf >/root/versions.conf"
   refuses 1 "is not the pinned prometheus" \
     in_container "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions /root/versions.conf --service-binary "$SERVICE"
@@ -85,15 +85,15 @@ network_is_missing() {
 
 configuration_is_wrong() {
   in_container sh -c "echo 'prometheus.scrape {' >$CHECKOUT/etc/alloy/wrong.alloy"
-  # Whatever comes of it, the next test gets the right configuration.
+  # The next test needs the valid configuration.
   trap 'in_container rm "$CHECKOUT/etc/alloy/wrong.alloy"' EXIT
   refuses 1 "Alloy refuses its configuration" in_container "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" wrong.alloy:
 }
 
-# It says what version it is, and then can't start.
+# It prints its version, but does not start.
 service_does_not_start() {
-  # shellcheck disable=SC2016  # for the shell in there
+  # shellcheck disable=SC2016  # for the shell in the container
   in_container sh -c 'printf "#!/bin/sh\n[ \"\$1\" != --version ] || { echo metrics-service 0.1.0; exit; }\necho no luck today >&2\nexit 3\n" >/root/broken
     chmod 0755 /root/broken'
   local status=0
@@ -110,17 +110,17 @@ service_does_not_start() {
 
 boot trixie
 test "an unknown option" refuses 2 "unknown option --nonsense" in_container "$CHECKOUT/install.sh" --nonsense
-test "not root" as_anyone
+test "not root" as_an_unprivileged_user
 test "no systemd" without_systemd
-test "32 bits, another C library, WSL without systemd" system_is_another
-test "a port that a program has taken" port_taken_by_a_program
-test "a port that a socket unit has taken" port_taken_by_a_socket_unit
+test "32 bits, another C library, WSL without systemd" unsupported_systems
+test "a port in use by a program" port_taken_by_a_program
+test "a port in use by a socket unit" port_taken_by_a_socket_unit
 test "too little disk" disk_is_small
 test "too little memory" memory_is_small
-test "a unit of our name that is not ours" unit_is_somebody_elses
+test "a foreign unit with the name of a shipped one" foreign_unit_exists
 test "missing archives" archive_is_missing
-test "an archive with another checksum" archive_is_another
+test "an archive with another checksum" archive_differs
 test "no network" network_is_missing
 test "a configuration that Alloy refuses" configuration_is_wrong
-test "a service that does not start: its journal, and all is back" service_does_not_start
+test "a service that does not start: its journal, and a rollback" service_does_not_start
 test "a purge where nothing is" refuses 0 "==> purge" in_container "$CHECKOUT/uninstall.sh" --purge

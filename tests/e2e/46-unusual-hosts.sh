@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Hosts that are not as one would have them: strange calls and places, other distributions.
+# Unusual environments and paths, and other distributions.
 # shellcheck source-path=SCRIPTDIR disable=SC2016  # much of this is for shells in the container
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 . "$E2E_DIR/lib/interrupt.sh"
 
-# script PATH: a program for the container, from standard input.
+# script PATH: writes a program in the container from standard input.
 script() { in_container sh -c "cat >$1 && chmod 755 $1"; }
 
-# A clone of somebody else's at a path with blanks, called from a folder with traps for Python and cargo, by a shell with a strange
-# environment, on a host whose /tmp executes nothing, without unzip, behind a proxy. What is built and unpacked says how it was called.
-strange_call() {
+# Another user's clone at a path with blanks, called from a directory with traps for Python and cargo
+# and with an unusual environment, on a host with noexec /tmp, no unzip and a proxy. Programs that
+# build and unpack log their calls.
+unusual_call() {
   local clone="/srv/some body/metrics stack"
   in_container mkdir -p "/srv/some body" /root/trap/.cargo
   in_container cp -r "$CHECKOUT" "$clone"
@@ -30,17 +31,18 @@ echo "cargo \$PWD \$(id -un) \$https_proxy \$no_proxy" >>/var/calls
 mkdir -p "$clone/target/here/release" && cp $SERVICE "$clone/target/here/release/"
 END
   in_container sh -c ': >/var/calls && chmod 666 /var/calls'
-  goes_on env -u HOME PATH=/nowhere:/usr/bin LANG=tr_TR.UTF-8 CDPATH=/ HTTPS_PROXY=http://proxy:1 NO_PROXY=here \
+  run_until_verify env -u HOME PATH=/nowhere:/usr/bin LANG=tr_TR.UTF-8 CDPATH=/ HTTPS_PROXY=http://proxy:1 NO_PROXY=here \
     /bin/bash -c 'cd /root/trap; umask 077; exec "$@"' bash "$clone/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf"
   equal "how programs were called" "$(in_container sort /var/calls)" "cargo / dev http://proxy:1 here
 python / -I -m zipfile -e /var/cache/metrics-stack/alloy-linux-$(dpkg --print-architecture).zip /opt/metrics-stack/store/.new"
   in_container test ! -e /etc/metrics-stack/prometheus/rules/untracked.yml
-  equal "what is not dev's in the clone" "$(in_container find "$clone" ! -user dev)" ""
+  equal "files of other users in the clone" "$(in_container find "$clone" ! -user dev)" ""
   keep purge in_container "$clone/uninstall.sh" --purge
   in_container sh -c "umount /tmp; mv /usr/bin/unzip.off /usr/bin/unzip; rm -rf /root/trap /var/calls /srv/* /usr/local/bin/*"
 }
 
-# Without apt there is dnf, and without dnf there are names to install by hand. SELinux has a say, and gets it back.
+# Without apt, dnf installs packages; without dnf, the hint names them. SELinux booleans are set and
+# restored.
 other_distributions() {
   local command=("$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf")
   in_container sh -c 'mv /usr/bin/apt-get /usr/bin/apt-get.off; mv /etc/ssl/certs/ca-certificates.crt /etc/ssl/ca; mkdir -p /etc/pki/tls && touch /etc/pki/tls/cert.pem'
@@ -62,11 +64,11 @@ mkdir -p $CHECKOUT/target/here/release && cp $SERVICE $CHECKOUT/target/here/rele
 case $1 in *bind*) echo "$1 --> off" ;; *) echo "$1 --> on" ;; esac'
   script /usr/local/bin/setsebool <<<'#!/bin/sh
 echo "$*" >>/var/booleans'
-  goes_on "${command[@]}"
-  equal "what dnf was asked for" "$(in_container cat /var/dnf)" "--quiet --assumeyes install cargo gcc"
+  run_until_verify "${command[@]}"
+  equal "arguments of dnf" "$(in_container cat /var/dnf)" "--quiet --assumeyes install cargo gcc"
   keep purge uninstall --purge
   contains "$(<"$SCRATCH/purge")" "kept: the packages that the install needed: cargo gcc"
-  equal "what SELinux was told" "$(in_container cat /var/booleans)" "-P systemd_socket_proxyd_bind_any on
+  equal "SELinux booleans" "$(in_container cat /var/booleans)" "-P systemd_socket_proxyd_bind_any on
 -P systemd_socket_proxyd_bind_any off"
   in_container sh -c "rm -rf /usr/local/bin/* /usr/local/lib/c* /var/dnf /var/booleans $CHECKOUT/target /etc/pki; mv /usr/bin/apt-get.off /usr/bin/apt-get; mv /etc/ssl/ca /etc/ssl/certs/ca-certificates.crt"
 }
@@ -74,29 +76,29 @@ echo "$*" >>/var/booleans'
 opt_is_missing() {
   in_container rmdir /opt
   traces >"$SCRATCH/without-opt"
-  goes_on "${INSTALL[@]}"
+  run_until_verify "${INSTALL[@]}"
   keep purge uninstall --purge
-  # An empty /opt is all that stays.
+  # An empty /opt stays.
   in_container rmdir /opt
   same_traces "$SCRATCH/without-opt"
   in_container mkdir /opt
 }
 
-# Whoever swaps an archive after it has been looked at swaps nothing. The scripts have lost their x bits, as in a zip archive.
+# Archives that change after the check have no effect. The scripts have no x bits, as in a zip archive.
 archives_are_copied() {
   in_container cp -r "$ARCHIVE_DIR" /srv/archives
   in_container sh -c "chmod a-x $CHECKOUT/*.sh $SERVICE"
-  begin bash "$CHECKOUT/install.sh" --from /srv/archives --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
+  start_run bash "$CHECKOUT/install.sh" --from /srv/archives --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
   wait_until "==> release"
   in_container sh -c 'for file in /srv/archives/*; do echo swapped >$file; done'
   wait "$JOB"
-  cp "$SCRATCH/cut" "$SCRATCH/install"
-  says_how_to_go_on
+  cp "$SCRATCH/run" "$SCRATCH/install"
+  prints_next_steps
   contains "$(<"$SCRATCH/install")" "sudo bash $CHECKOUT/uninstall.sh, with --purge"
   in_container rm -r /srv/archives
 }
 
-ipv6_alone_is_no_matter() {
+ipv6_listener_is_no_conflict() {
   in_container systemd-run --quiet --unit=other "--socket-property=ListenStream=[::]:9090" --socket-property=BindIPv6Only=ipv6-only true
   keep dry in_container "${INSTALL[@]}" --dry-run
   in_container systemctl stop other.socket
@@ -105,9 +107,9 @@ ipv6_alone_is_no_matter() {
 boot trixie
 in_container useradd --create-home dev
 traces >"$SCRATCH/before"
-test "a strange call" strange_call
+test "an unusual environment" unusual_call
 test "dnf, no package manager, SELinux" other_distributions
-test "by then there is no trace" same_traces "$SCRATCH/before"
-test "a listener on IPv6 alone" ipv6_alone_is_no_matter
+test "both leave no trace" same_traces "$SCRATCH/before"
+test "a listener on IPv6 only" ipv6_listener_is_no_conflict
 test "no /opt" opt_is_missing
-test "archives that are swapped meanwhile" archives_are_copied
+test "archives that change during the install" archives_are_copied

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Disks that are full, things that are gone or in the way, and what a person is told then.
+# Full disks, and missing or unexpected files.
 # shellcheck source-path=SCRIPTDIR disable=SC2016  # much of this is for shells in the container
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 . "$E2E_DIR/lib/releases.sh"
 . "$E2E_DIR/lib/interrupt.sh"
 
-# script PATH: a program for the container, from standard input.
+# script PATH: writes a program in the container from standard input.
 script() { in_container sh -c "cat >$1 && chmod 755 $1"; }
 
 # /opt is a symlink to another file system from here on, the downloads and Prometheus' data are on
 # disks of their own, and /etc and /var/lib are small, so that they can be filled.
-lay_small_disks() {
+mount_small_disks() {
   in_container sh -c 'mkdir /srv/opt && mount -t tmpfs -o size=3g,mode=755 none /srv/opt && rmdir /opt && ln -s /srv/opt /opt
     for folder in /etc:20m /var/lib:400m; do
       mount -t tmpfs -o mode=755,size=${folder#*:} none /mnt && cp -a ${folder%:*}/. /mnt && mount --bind /mnt ${folder%:*} && umount /mnt
@@ -23,26 +23,26 @@ lay_small_disks() {
 }
 fill() { in_container sh -c "fallocate -l \$(df --block-size=1 --output=avail $1 | tail -n 1) $1/filler || head -c 4G /dev/zero >>$1/filler 2>/dev/null; ! echo x >>$1/filler"; }
 
-# full_disk FOLDER STEP WORDS: full from that step on; the way back needs no room.
+# full_disk DIR STEP WORDS: the disk is full from that step on; the rollback needs no space.
 full_disk() {
   local status=0 before
-  before=$(state)
-  begin "${INSTALL_NEXT[@]}"
+  before=$(host_state)
+  start_run "${INSTALL_NEXT[@]}"
   wait_until "$2"
-  # To fill it takes longer than a step may.
-  send STOP all
+  # Filling the disk takes longer than a step.
+  send_signal STOP all
   fill "$1"
-  resume
+  resume_run
   wait "$JOB" || status=$?
   in_container rm "$1/filler"
-  cat "$SCRATCH/cut"
+  cat "$SCRATCH/run"
   equal "exit status" "$status" 1
-  contains "$(<"$SCRATCH/cut")" "$3"
-  contains "$(<"$SCRATCH/cut")" "error: "
-  equal "the host" "$(state)" "$before"
-  # A full disk can end Prometheus at any write to a file that it maps into memory. systemd starts it again.
+  contains "$(<"$SCRATCH/run")" "$3"
+  contains "$(<"$SCRATCH/run")" "error: "
+  equal "the host" "$(host_state)" "$before"
+  # Writes to memory-mapped files can crash Prometheus on a full disk. systemd restarts it.
   eventually 60 get 9090/-/ready
-  runs_from_its_trees
+  runs_from_store
   verify --quick
 }
 
@@ -57,25 +57,25 @@ purges_on_full_disks() {
   lacks "$(<"$SCRATCH/purge")" "kept: data"
   in_container rmdir /var/cache/metrics-stack /var/lib/private/metrics-stack/{prometheus,}
   in_container rm -f /opt/filler /etc/filler /var/lib/filler
-  equal "what is left of us" "$(in_container find / -name '*metrics-*' ! -path '/usr/*' ! -path '/proc/*' ! -path '/sys/*' ! -path '/run/systemd/*' ! -path '/run/log/*' ! -path '/run/credentials/*')" ""
+  equal "files of the stack" "$(in_container find / -name '*metrics-*' ! -path '/usr/*' ! -path '/proc/*' ! -path '/sys/*' ! -path '/run/systemd/*' ! -path '/run/log/*' ! -path '/run/credentials/*')" ""
 }
 
-# A program that is gone, one without its x bit, and notes of which a power cut has left half.
-trees_are_mended() {
+# A missing program, one without its x bit, and manifests truncated by a power loss.
+damaged_store_is_repaired() {
   local before
   before=$(invocations)
   in_container sh -c 'rm /opt/metrics-stack/prometheus/bin/promtool; chmod a-x /opt/metrics-stack/grafana/bin/grafana
     truncate --size 5 /opt/metrics-stack/alloy/.manifest; mkdir -p /run/metrics-stack/incomplete; printf metrics-al >/run/metrics-stack/incomplete/alloy'
-  goes_on "${INSTALL[@]}"
+  run_until_verify "${INSTALL[@]}"
   in_container test -x /opt/metrics-stack/prometheus/bin/promtool -a -x /opt/metrics-stack/grafana/bin/grafana
-  runs_from_its_trees
-  equal "units that were left alone" "$(comm -12 <(echo "$before") <(invocations) | grep -o 'Id=[a-z.-]*' | tr '\n' ' ')" "Id=metrics-alloy-ui.service Id=metrics-service.service "
+  runs_from_store
+  equal "units that were not restarted" "$(comm -12 <(echo "$before") <(invocations) | grep -o 'Id=[a-z.-]*' | tr '\n' ' ')" "Id=metrics-alloy-ui.service Id=metrics-service.service "
 }
 
-things_in_the_way() {
+obstacles_are_named() {
   in_container sh -c 'rm /etc/metrics-stack/grafana/dashboards/host.json && mkdir /etc/metrics-stack/grafana/dashboards/host.json'
-  goes_on "${INSTALL[@]}"
-  contains "$(<"$SCRATCH/cut")" "kept as it is: /etc/metrics-stack/grafana/dashboards/host.json"
+  run_until_verify "${INSTALL[@]}"
+  contains "$(<"$SCRATCH/run")" "kept as it is: /etc/metrics-stack/grafana/dashboards/host.json"
   in_container rmdir /etc/metrics-stack/grafana/dashboards/host.json
   in_container ln -s /nowhere /etc/metrics-stack/alloy/mine.alloy
   refuses 1 "/etc/metrics-stack/alloy/mine.alloy" in_container "${INSTALL[@]}"
@@ -99,13 +99,13 @@ things_in_the_way() {
     sed -i "s/--enable-feature=[a-z-]* //" /etc/systemd/system/metrics-prometheus.service && systemctl daemon-reload'
 }
 
-# It is asked for its version as nobody, and what it says becomes no path.
+# Its version is queried as nobody, and its output does not become a path.
 service_is_not_trusted() {
   script /root/service <<<'#!/bin/sh
 id -u >/tmp/who
 echo metrics-service ../../../../etc'
   refuses 1 "does not run here, or is not the service" in_container "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary /root/service
-  equal "who asked it" "$(in_container cat /tmp/who)" 65534
+  equal "the user who ran it" "$(in_container cat /tmp/who)" 65534
   in_container rm /root/service /tmp/who
 }
 
@@ -127,19 +127,19 @@ report_is_complete() {
   contains "$(<"$SCRATCH/report")" "MemoryMax="
   in_container rm -r /root/report /etc/systemd/system/metrics-grafana.service.d
   in_container sed -i '/very-hidden/d' /etc/metrics-stack/alloy/outputs.alloy
-  goes_on "${INSTALL[@]}"
+  run_until_verify "${INSTALL[@]}"
   verify --quick
 }
 
-# Five wrong logins would lock out whoever has the right one.
-verify_locks_nobody_out() {
+# Five wrong logins would lock the account.
+verify_does_not_lock_the_account() {
   local i
-  get 3001/api/user/password --user admin:admin --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
+  change_grafana_password
   contains "$(verify)" "password has been changed"
   for i in {1..6}; do verify >"$SCRATCH/verify-$i" & done
   wait
   for i in {1..6}; do contains "$(<"$SCRATCH/verify-$i")" "password has been changed"; done
-  get 3001/api/org --user "admin:a long one" >/dev/null
+  new_password_works
 }
 
 purge_asks() {
@@ -152,20 +152,20 @@ purge_asks() {
 }
 
 boot trixie
-lay_small_disks
-test "install; /opt is a symlink to another file system" goes_on "${INSTALL[@]}"
+mount_small_disks
+test "install; /opt is a symlink to another file system" run_until_verify "${INSTALL[@]}"
 make_next
 in_container sh -c "for file in prometheus/rules/host.yml grafana/dashboards/host.json; do echo >>$NEXT/etc/\$file; done"
-test "a disk that is full while programs are unpacked" full_disk /opt "==> release" "is there room on the disk?"
-test "a disk that is full while configuration is put" full_disk /etc "    prometheus" "No space left on device"
+test "a full disk while programs are unpacked" full_disk /opt "==> release" "is there room on the disk?"
+test "a full disk while configuration is written" full_disk /etc "    prometheus" "No space left on device"
 # Owned by the unit's user: Grafana can't write to a database whose log another user owns.
 in_container sh -c 'cd /var/lib/private/metrics-stack/grafana && head -c 30M /dev/zero >grafana.db-wal && chown --reference=grafana.db grafana.db-wal'
-test "a disk that is full while a database is copied" full_disk /var/lib "    alloy" "No space left on device"
-test "programs that are gone, and notes that are torn" trees_are_mended
-test "things in the way" things_in_the_way
-test "a service that is not one" service_is_not_trusted
+test "a full disk while a database is copied" full_disk /var/lib "    alloy" "No space left on device"
+test "missing programs and truncated manifests are repaired" damaged_store_is_repaired
+test "unexpected files are reported" obstacles_are_named
+test "a program that is not the service" service_is_not_trusted
 test "a report" report_is_complete
-test "verify.sh spends no login twice" verify_locks_nobody_out
-test "a purge on a terminal asks" purge_asks
-test "install again" goes_on "${INSTALL[@]}"
+test "verify.sh tries a rejected login only once" verify_does_not_lock_the_account
+test "a purge on a terminal asks for confirmation" purge_asks
+test "install again" run_until_verify "${INSTALL[@]}"
 test "a purge on full disks" purges_on_full_disks

@@ -1,74 +1,88 @@
 #!/usr/bin/env bash
-# The service killed, frozen, and flooded beyond each limit of its unit: systemd brings it back, and who comes meanwhile waits and is answered.
+# The service is killed, frozen, and flooded beyond each limit of its unit. systemd restarts it, and
+# its socket queues new connections meanwhile.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
+. "$E2E_DIR/lib/interrupt.sh"
 
 # See dashboards.
 exec 5>"$WORK/kills" && flock --timeout 600 5
 
 main_pid() { in_container systemctl show --property MainPID --value metrics-service.service; }
-socket_stayed() { equal "the socket's invocation" "$(in_container systemctl show --property InvocationID --value metrics-service.socket)" "$1"; }
-
-# comes_back SIGNAL: a client that comes right after the signal is answered, by another process, through the same socket.
-comes_back() {
-  local before socket
-  before=$(main_pid) socket=$(in_container systemctl show --property InvocationID --value metrics-service.socket)
-  in_container sh -c "kill -s $1 $before"
-  # The watchdog takes half a minute to miss a frozen process.
-  contains "$(get 8000/health --max-time 90)" '{"status":"ok"}'
-  [[ $(main_pid) != "$before" ]] || { echo "the process is the same" && return 1; }
-  socket_stayed "$socket"
+socket_invocation() {
+  in_container systemctl show --property InvocationID --value metrics-service.socket
 }
 
-# Control groups limit nothing inside a container where this host has the controllers of version 1. There the container's PID 1
-# enters groups of version 1 with the unit's own limits, and every process that it starts from then on is in them.
+# restarts_after SIGNAL: the next request gets a response, from a new process on the same socket.
+restarts_after() {
+  local before socket
+  before=$(main_pid) socket=$(socket_invocation)
+  in_container sh -c "kill -s $1 $before"
+  # systemd's watchdog takes half a minute to notice a frozen process.
+  contains "$(get 8000/health --max-time 90)" '{"status":"ok"}'
+  [[ $(main_pid) != "$before" ]] || { echo "the process is the same" && return 1; }
+  equal "socket invocation" "$(socket_invocation)" "$socket"
+}
+
+# On a host with controllers of version 1, control groups limit nothing inside a container. There
+# the container's PID 1 enters groups of version 1 with the limits of the service's unit, and so do
+# all processes that it starts later.
 limit_as_the_unit_does() {
-  local folder
-  in_container systemctl show --property MemoryMax --value metrics-service.service >"$(group_of memory)/memory.limit_in_bytes"
-  in_container systemctl show --property TasksMax --value metrics-service.service >"$(group_of pids)/pids.max"
-  for folder in "$(group_of memory)" "$(group_of pids)"; do leader >"$folder/cgroup.procs"; done
+  local memory pids dir
+  memory=$(group_of memory) pids=$(group_of pids)
+  in_container systemctl show --property MemoryMax --value metrics-service.service \
+    >"$memory/memory.limit_in_bytes"
+  in_container systemctl show --property TasksMax --value metrics-service.service >"$pids/pids.max"
+  for dir in "$memory" "$pids"; do leader >"$dir/cgroup.procs"; done
   in_container systemctl restart metrics-service.service
 }
 group_of() {
-  local folder
-  folder=$(control_groups | grep "^/sys/fs/cgroup/$1/") && mkdir -p "$folder/limited" && echo "$folder/limited"
+  local dir
+  dir=$(control_groups | grep "^/sys/fs/cgroup/$1/")/limited && mkdir -p "$dir" && echo "$dir"
 }
-limits_itself() { in_container test -s /sys/fs/cgroup/system.slice/metrics-service.service/memory.max; }
+has_limits() {
+  in_container test -s /sys/fs/cgroup/system.slice/metrics-service.service/memory.max
+}
 
-# is_contained KIND CONNECTIONS WORDS: a flood that exceeds a limit ends the service, which is back within a second, has refused
-# nobody, and has left these words in the journal.
+# is_contained KIND CONNECTIONS WORDS: a flood that exceeds a limit ends the service. It is back
+# within a second, refuses no connection, and the journal contains the words.
 is_contained() {
   local before socket cursor
-  before=$(main_pid) socket=$(in_container systemctl show --property InvocationID --value metrics-service.socket)
+  before=$(main_pid) socket=$(socket_invocation)
   cursor=$(in_container journalctl --quiet --lines 0 --show-cursor | sed -n 's/^-- cursor: //p')
   on_network python3 "$E2E_DIR/lib/flood.py" "$1" "$2" | tee "$SCRATCH/flood"
-  in_container journalctl --quiet --no-pager --output cat --after-cursor "$cursor" --unit metrics-service.service | tee "$SCRATCH/journal"
+  in_container journalctl --quiet --no-pager --output cat --after-cursor "$cursor" \
+    --unit metrics-service.service | tee "$SCRATCH/journal"
   contains "$(<"$SCRATCH/flood")" " 0 refused"
   contains "$(<"$SCRATCH/journal")" "$3"
   [[ $(main_pid) != "$before" ]] || { echo "the process is the same" && return 1; }
-  at_most "the seconds until it was back" "$(seconds_away)" 1
+  at_most "downtime in seconds" "$(downtime)" 1
   contains "$(get 8000/health)" '{"status":"ok"}'
-  socket_stayed "$socket"
-  measured "back after $(seconds_away) s; $(<"$SCRATCH/flood")"
+  equal "socket invocation" "$(socket_invocation)" "$socket"
+  measured "back after $(downtime) s; $(<"$SCRATCH/flood")"
 }
-seconds_away() {
-  in_container systemctl show --property ActiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic metrics-service.service |
-    awk -F= '{ at[$1] = $2 } END { printf "%.2f", (at["ActiveEnterTimestampMonotonic"] - at["ActiveExitTimestampMonotonic"]) / 1e6 }'
+downtime() {
+  in_container systemctl show metrics-service.service \
+    --property ActiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic |
+    awk -F= '/Exit/ { from = $2 } /Enter/ { to = $2 } END { printf "%.2f", (to - from) / 1e6 }'
 }
 
-samples_go_on() { eventually 60 query_is "min(up{job=\"metrics_service\"} and timestamp(up{job=\"metrics_service\"}) > $1)" 1; }
+new_samples_arrive() {
+  local up='up{job="metrics_service"}'
+  eventually 60 query_is "min($up and timestamp($up) > $1)" 1
+}
 
 boot trixie
-test "install" installs_verified
-test "SIGKILL" comes_back KILL
-test "SIGSTOP: systemd's watchdog notices" comes_back STOP
-test "more connections than descriptors" is_contained silent 4200 "Too many open files"
-if limits_itself || { group_of memory && group_of pids; } >/dev/null; then
-  limits_itself || test "limits for the service" limit_as_the_unit_does
-  test "more memory than it may have" is_contained heads 50 "code=killed, status=9/KILL"
-  test "more threads than it may have" is_contained bodies 2500 "Resource temporarily unavailable"
+test "install" run_until_verify "${INSTALL[@]}"
+test "SIGKILL" restarts_after KILL
+test "SIGSTOP, which triggers systemd's watchdog" restarts_after STOP
+test "more connections than file descriptors" is_contained silent 4200 "Too many open files"
+if has_limits || { group_of memory && group_of pids; } >/dev/null; then
+  has_limits || test "limits for the service" limit_as_the_unit_does
+  test "more memory than the limit" is_contained heads 50 "code=killed, status=9/KILL"
+  test "more threads than the limit" is_contained bodies 2500 "Resource temporarily unavailable"
 else
-  skip "more memory and threads than it may have" "no writable controller of memory here"
+  skip "more memory and threads than the limits" "no writable memory controller on this host"
 fi
-test "samples go on" samples_go_on "$(in_container date +%s)"
+test "new samples arrive" new_samples_arrive "$(in_container date +%s)"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A look at the stack without touching this machine: installs it from this checkout in a throwaway container whose ports are
-# this machine's, and leaves nothing behind. Needs root, on Debian 12 or newer.
+# Tries the stack without changing this machine: installs it from this checkout in a throwaway
+# container on this machine's ports. Leaves nothing behind. Needs root, on Debian 12 or newer.
 #
 #   sudo tests/e2e/try.sh          until Ctrl-C
 #   sudo tests/e2e/try.sh --help   print this
 #
-# It takes upstream's archives from ARCHIVES=DIR (with its versions.conf, see install.sh --download), or else from upstream where
-# that can be reached. Where neither is possible, fakes take the place of Alloy and Grafana.
+# It uses the archives in ARCHIVES=DIR (with its versions.conf, see install.sh --download), or
+# downloads them. If neither is possible, it uses fakes of Alloy and Grafana.
 
 # shellcheck source-path=SCRIPTDIR
 set -euo pipefail
@@ -24,24 +24,26 @@ main() {
   *) manual >&2 && exit 2 ;;
   esac
   local why port
-  why=$(host_can_boot) || die "no container can be booted here. $why"
+  why=$(host_can_boot) || die "this host can't boot containers. $why"
   install_host_tools
   for port in "${PORTS[@]}"; do
-    [[ -z $(ss --no-header --listening --tcp --numeric "sport = :$port") ]] || die "port $port of this machine is taken; see: ss -ltnp 'sport = :$port'"
+    [[ -z $(ss --no-header --listening --tcp --numeric "sport = :$port") ]] ||
+      die "port $port of this machine is in use; see: ss -ltnp 'sport = :$port'"
   done
   in_sandbox "$0" --in-sandbox
 }
 
 inside() {
-  local status=0 end="It runs, in a container on the ports of this machine:"
+  local status=0 end="The stack is running in a container, on this machine's ports:"
   say "preparing a container"
-  fetch_upstream || say "They can't be had here: Alloy and Grafana are fakes, made for tests; Prometheus is the real one."
+  fetch_upstream || say "They can't be downloaded: Alloy and Grafana are fakes, Prometheus is real."
   prepare trixie
   OWN_DISK=yes boot trixie --hostname=metrics-stack-trial
-  in_container "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE" || status=$?
-  # After a ✗ of verify.sh the stack stays up, as on a host, so that it can be looked at.
+  in_container "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" \
+    --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE" || status=$?
+  # If a check of verify.sh failed, the stack stays up for troubleshooting, as on a host.
   in_container test -L /opt/metrics-stack/current || exit "$status"
-  ((status == 0)) || end="It runs, but not all of it is proven: see the ✗ above. In a container on the ports of this machine:"
+  ((status == 0)) || end="Some checks failed, see above. The stack runs on this machine's ports:"
   cat <<END
 
 $end
@@ -56,16 +58,16 @@ END
   wait
 }
 
-is_fake() { ! grep -q "^$1 .*fake" "$PACKED/versions.conf" || printf '   (a fake, not the real one)'; }
+is_fake() { ! grep -q "^$1 .*fake" "$PACKED/versions.conf" || printf '   (a fake)'; }
 
-# The archives that install.sh would install, kept for the next time.
+# The archives that install.sh would install, cached for later runs.
 fetch_upstream() {
   [[ -z ${ARCHIVES-} ]] || return 0
-  local folder=$CACHE/upstream
+  local dir=$CACHE/upstream
   say "fetching upstream's archives"
-  "$ROOT/install.sh" --download "$folder" || return 1
-  cp "$ROOT/etc/versions.conf" "$folder/"
-  ARCHIVES=$folder
+  "$ROOT/install.sh" --download "$dir" || return 1
+  cp "$ROOT/etc/versions.conf" "$dir/"
+  ARCHIVES=$dir
 }
 
 if [[ ${1-} == --in-sandbox ]]; then inside; else main "$@"; fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs one file of tests: sources lib/ with every path of the stack below SCRATCH, then calls each function test_… in a subshell.
-# A test fails when one of its commands does.
-# shellcheck disable=SC2034  # lib/ and the tests read what is set here
+# Runs one file of tests: sources lib/ with every path of the stack below SCRATCH, then calls each
+# function test_… in a subshell. A test fails when one of its commands does.
+# shellcheck disable=SC2034  # lib/ and the tests read these variables
 
 set -euo pipefail
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -9,8 +9,9 @@ ROOT=$(cd "$TESTS/../.." && pwd -P)
 SCRATCH=$(mktemp -d)
 trap 'rm -rf "$SCRATCH"' EXIT
 
-# What install.sh sets before it sources lib/.
-FROM='' DOWNLOAD='' SERVICE_BINARY='' VERSIONS=$ROOT/etc/versions.conf ALLOW_DOWNGRADE='' DRY_RUN='' BUILD='' STEP='' PREVIOUS=''
+# Variables that install.sh sets before it sources lib/.
+FROM='' DOWNLOAD='' SERVICE_BINARY='' VERSIONS=$ROOT/etc/versions.conf
+ALLOW_DOWNGRADE='' DRY_RUN='' BUILD='' STEP='' PREVIOUS=''
 declare -A OPTIONS=()
 sed -E "s,=(/(opt|etc|var|run)/),=$SCRATCH\1,g" "$ROOT/lib/common.sh" >"$SCRATCH/common.sh"
 # shellcheck source=/dev/null
@@ -20,18 +21,20 @@ for file in "$ROOT"/lib/*.sh; do
   [[ $file == */common.sh ]] || . "$file"
 done
 
-# equal WHAT SEEN EXPECTED
-equal() { [[ $2 == "$3" ]] || { printf '%s: expected %q, seen %q\n' "$1" "$3" "$2" && return 1; }; }
-contains() { [[ $1 == *"$2"* ]] || { printf 'expected to read: %s\nread: %s\n' "$2" "$1" && return 1; }; }
-lacks() { [[ $1 != *"$2"* ]] || { printf 'expected not to read: %s\nread: %s\n' "$2" "$1" && return 1; }; }
-# fails COMMAND...: it fails, and what it prints is in OUTPUT.
+# equal NAME ACTUAL EXPECTED
+equal() {
+  [[ $2 == "$3" ]] || { printf '%s: expected %q, actual %q\n' "$1" "$3" "$2" && return 1; }
+}
+contains() { [[ $1 == *"$2"* ]] || { printf 'expected: %s\nin: %s\n' "$2" "$1" && return 1; }; }
+lacks() { [[ $1 != *"$2"* ]] || { printf 'not expected: %s\nin: %s\n' "$2" "$1" && return 1; }; }
+# fails COMMAND...: it fails; leaves its output in OUTPUT.
 fails() {
   local status=0
   OUTPUT=$("$@" 2>&1) || status=$?
   ((status != 0)) || { printf 'expected to fail: %s\n' "$*" && return 1; }
 }
 
-# shellcheck disable=SC1090  # the file to be run
+# shellcheck disable=SC1090  # a file of tests
 . "$TESTS/$1.sh"
 
 for name in $(compgen -A function test_); do

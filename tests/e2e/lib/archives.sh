@@ -1,7 +1,8 @@
-# What is installed in the containers: archives in upstream's layout, the service, and the programs behind the fakes.
+# Files for the containers: archives in upstream's layout, the service, and the helper programs.
 # shellcheck shell=bash
 
-# prepare IMAGE...: images, programs and archives, as far as no earlier run has left them; one run at a time builds.
+# prepare IMAGE...: builds the images, programs and archives that are not in the cache. The lock
+# lets one run at a time build.
 prepare() {
   local name job jobs=()
   exec 8>"$CACHE/lock"
@@ -15,72 +16,85 @@ prepare() {
     jobs+=($!)
   done
   for job in "${jobs[@]}"; do wait "$job"; done
+  # Sets DEBIAN in this shell.
   fetch_debian
   pack_archives
   flock --unlock 8
-  lay_payload
+  make_payload
 }
 
-# Static, so that they run on every Debian whatever this host is.
+# Static, so that the programs run on every Debian.
 build_programs() {
-  local target
+  local target manifest
   target=$(rustc -vV | sed -n 's/^host: //p')
-  build() { RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --release --locked --target "$target" --manifest-path "$1" --target-dir "$CACHE/target"; }
-  build "$E2E_DIR/fakes/Cargo.toml"
-  build "$ROOT/Cargo.toml"
+  for manifest in "$E2E_DIR/fakes/Cargo.toml" "$ROOT/Cargo.toml"; do
+    RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --release --locked \
+      --target "$target" --manifest-path "$manifest" --target-dir "$CACHE/target"
+  done
   ln -sfn "$target/release" "$CACHE/target/programs"
 }
 readonly PROGRAMS=$CACHE/target/programs
 
-# fetch_debian: the real Prometheus, promtool, node exporter and VictoriaMetrics, of Debian's next release, whose Prometheus is the newest.
-# They come by a sources list of their own and change nothing of this host's.
+# fetch_debian: leaves in DEBIAN a directory with the real Prometheus, promtool, node exporter and
+# VictoriaMetrics. They come from Debian's next release, which has the newest Prometheus, by a
+# sources list of their own; this host's apt stays unchanged.
 fetch_debian() {
   DEBIAN=$CACHE/debian-$(key "$E2E_DIR/lib/archives.sh" "$(mirror)")
   [[ ! -d $DEBIAN ]] || return 0
   rm -rf "$CACHE"/debian-*
   local lists=$WORK/apt deb
   mkdir -p "$lists"/{lists/partial,cache/archives/partial}
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) forky main" >"$lists/sources.list"
-  local apt=(apt-get -qq -o Dir::Etc::SourceList="$lists/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$lists/lists"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) forky main" \
+    >"$lists/sources.list"
+  local apt=(apt-get -qq -o Dir::Etc::SourceList="$lists/sources.list"
+    -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$lists/lists"
     -o Dir::Cache="$lists/cache" -o APT::Sandbox::User=root)
   "${apt[@]}" update
-  (cd "$lists" && "${apt[@]}" download prometheus promtool prometheus-node-exporter victoria-metrics)
+  (cd "$lists" &&
+    "${apt[@]}" download prometheus promtool prometheus-node-exporter victoria-metrics)
   for deb in "$lists"/*.deb; do dpkg-deb -x "$deb" "$lists/root"; done
   mv "$lists/root/usr/bin" "$DEBIAN"
 }
 
-# pack_archives: leaves in PACKED the three archives and their versions.conf.
+# pack_archives: leaves in PACKED the directory of the three archives and their versions.conf.
 pack_archives() {
   if [[ -n ${ARCHIVES-} ]]; then
     [[ -f $ARCHIVES/versions.conf ]] || die "$ARCHIVES has no versions.conf"
     PACKED=$ARCHIVES
     return
   fi
-  PACKED=$CACHE/archives-$(key "$E2E_DIR/lib/archives.sh" "$DEBIAN" "$PROGRAMS/alloy" "$PROGRAMS/grafana")
+  local inputs=("$E2E_DIR/lib/archives.sh" "$DEBIAN" "$PROGRAMS/alloy" "$PROGRAMS/grafana")
+  PACKED=$CACHE/archives-$(key "${inputs[@]}")
   [[ ! -d $PACKED ]] || return 0
   rm -rf "$CACHE"/archives-*
-  local build=$WORK/pack machine
-  machine=$(architecture)
+  local build=$WORK/pack arch
+  arch=$(architecture)
   mkdir -p "$build/out"
-  pack_prometheus "$build" "$machine"
-  pack_alloy "$build" "$machine"
-  pack_grafana "$build" "$machine"
+  pack_prometheus "$build" "$arch"
+  pack_alloy "$build" "$arch"
+  pack_grafana "$build" "$arch"
   mv "$build/out" "$PACKED"
 }
 
 architecture() { case $(uname -m) in aarch64) echo arm64 ;; *) echo amd64 ;; esac }
 
-# pin FOLDER COMPONENT VERSION ARCHITECTURE FILE: the line of versions.conf. The address leads nowhere: tests bring their own.
-pin() { echo "$2 $3 $4 $(sha256sum "$1/$5" | cut -d' ' -f1) http://127.0.0.1:1/$5" >>"$1/versions.conf"; }
+# pin DIR COMPONENT VERSION ARCHITECTURE FILE: adds a line to versions.conf. Nothing listens at
+# the URL: tests have their own server.
+pin() {
+  local sum
+  sum=$(sha256sum "$1/$5" | cut -d' ' -f1)
+  echo "$2 $3 $4 $sum http://127.0.0.1:1/$5" >>"$1/versions.conf"
+}
 
 pack_prometheus() {
-  local version folder
-  version=$("$DEBIAN/prometheus" --version 2>&1 | sed -n 's/^prometheus, version \([0-9.]*\).*/\1/p')
-  folder=prometheus-$version.linux-$2
-  mkdir "$1/$folder"
-  cp "$DEBIAN/prometheus" "$DEBIAN/promtool" "$1/$folder/"
-  tar --create --directory "$1" "$folder" | gzip -1 >"$1/out/$folder.tar.gz"
-  pin "$1/out" prometheus "$version" "$2" "$folder.tar.gz"
+  local version dir
+  version=$("$DEBIAN/prometheus" --version 2>&1 |
+    sed -n 's/^prometheus, version \([0-9.]*\).*/\1/p')
+  dir=prometheus-$version.linux-$2
+  mkdir "$1/$dir"
+  cp "$DEBIAN/prometheus" "$DEBIAN/promtool" "$1/$dir/"
+  tar --create --directory "$1" "$dir" | gzip -1 >"$1/out/$dir.tar.gz"
+  pin "$1/out" prometheus "$version" "$2" "$dir.tar.gz"
 }
 
 pack_alloy() {
@@ -91,25 +105,28 @@ pack_alloy() {
 }
 
 pack_grafana() {
-  local folder=grafana-0.0.1-fake
-  local plugin=$1/$folder/data/plugins-bundled/prometheus
-  mkdir -p "$1/$folder"/{bin,conf,public} "$plugin"
-  cp "$PROGRAMS/grafana" "$1/$folder/bin/grafana"
+  local dir=grafana-0.0.1-fake
+  local plugin=$1/$dir/data/plugins-bundled/prometheus
+  mkdir -p "$1/$dir"/{bin,conf,public} "$plugin"
+  cp "$PROGRAMS/grafana" "$1/$dir/bin/grafana"
   cp "$PROGRAMS/grafana" "$plugin/gpx_prometheus_fake"
-  echo '; a fake has no defaults' >"$1/$folder/conf/defaults.ini"
-  echo '{"id": "prometheus", "type": "datasource", "executable": "gpx_prometheus_fake", "info": {"version": "0.0.1-fake"}}' >"$plugin/plugin.json"
-  tar --create --gzip --directory "$1" --file "$1/out/$folder.linux-$2.tar.gz" "$folder"
-  pin "$1/out" grafana 0.0.1-fake "$2" "$folder.linux-$2.tar.gz"
+  touch "$1/$dir/conf/defaults.ini"
+  tar --create --gzip --directory "$1" --file "$1/out/$dir.linux-$2.tar.gz" "$dir"
+  pin "$1/out" grafana 0.0.1-fake "$2" "$dir.linux-$2.tar.gz"
 }
 
-# lay_payload: what every container has on top of its image.
-lay_payload() {
-  local layer=$WORK/payload
+# make_payload: makes the overlay layer that every container has on top of its image.
+make_payload() {
+  local layer=$WORK/payload file
   mkdir -p "$layer"{"$CHECKOUT","$ARCHIVE_DIR","$HELPERS"}
-  # What is not committed is tested too, what git ignores is not.
-  git -c safe.directory='*' -C "$ROOT" ls-files -z --cached --others --exclude-standard --deduplicate |
-    (cd "$ROOT" && while IFS= read -r -d '' file; do [[ ! -f $file ]] || printf '%s\0' "$file"; done) |
-    tar --create --directory "$ROOT" --null --files-from=- | tar --extract --no-same-owner --directory "$layer$CHECKOUT"
+  # Uncommitted files are tested too, ignored ones are not.
+  git -c safe.directory='*' -C "$ROOT" ls-files -z \
+    --cached --others --exclude-standard --deduplicate |
+    (cd "$ROOT" && while IFS= read -r -d '' file; do
+      [[ ! -f $file ]] || printf '%s\0' "$file"
+    done) |
+    tar --create --directory "$ROOT" --null --files-from=- |
+    tar --extract --no-same-owner --directory "$layer$CHECKOUT"
   cp "$PACKED"/* "$layer$ARCHIVE_DIR"
   cp "$PROGRAMS/metrics-service" "$layer$SERVICE"
   cp "$PROGRAMS"/{load,web} "$layer$HELPERS"

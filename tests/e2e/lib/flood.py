@@ -1,9 +1,9 @@
-"""Floods the service on 127.0.0.1:8000, until it has ended a connection or 20 s have gone, with a polite client beside it.
+"""Floods the service on 127.0.0.1:8000 until it closes a connection, for 20 s at most.
 
 Usage: flood.py KIND CONNECTIONS
 
-The polite client asks for /health, on a connection of its own each time, and tries again when it is cut off. What became of
-it goes to standard output.
+Meanwhile a well-behaved client requests /health, each time on a new connection, and tries again
+after an error. The counts of its responses and errors go to standard output.
 """
 
 import resource
@@ -13,7 +13,7 @@ import threading
 import time
 
 ADDRESS = ("127.0.0.1", 8000)
-# What each connection sends at first, and then without end.
+# The bytes that each connection sends first, and those that it then repeats.
 KINDS = {
     "silent": (b"", b""),
     "bodies": (b"POST / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n", b""),
@@ -22,7 +22,7 @@ KINDS = {
 
 
 def flood(first, then, count, over):
-    """Connects, and goes on until the service has ended one of the connections."""
+    """Connects, and sends until the service closes one of the connections."""
     connections = []
     try:
         for _ in range(count):
@@ -45,12 +45,13 @@ def flood(first, then, count, over):
 
 def main():
     first, then = KINDS[sys.argv[1]]
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     over = threading.Event()
-    answered = refused = cut = 0
+    answered = refused = failed = 0
     longest = 0.0
-    threading.Thread(target=flood, args=(first, then, int(sys.argv[2]), over), daemon=True).start()
+    args = (first, then, int(sys.argv[2]), over)
+    threading.Thread(target=flood, args=args, daemon=True).start()
     end, start = time.monotonic() + 20, time.monotonic()
     while time.monotonic() < end:
         if over.is_set():
@@ -61,13 +62,17 @@ def main():
                 connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 if not connection.recv(1000).startswith(b"HTTP/1.1 200 "):
                     raise ConnectionResetError
-            answered, longest, start = answered + 1, max(longest, time.monotonic() - start), time.monotonic()
+            answered, now = answered + 1, time.monotonic()
+            longest, start = max(longest, now - start), now
         except ConnectionRefusedError:
             refused += 1
         except OSError:
-            cut += 1
+            failed += 1
         time.sleep(0.01)
-    print(f"polite: {answered} answered, {refused} refused, {cut} cut off, longest wait {longest:.2f} s")
+    print(
+        f"another client: {answered} answered, {refused} refused, {failed} failed, "
+        f"longest wait {longest:.2f} s"
+    )
 
 
 main()

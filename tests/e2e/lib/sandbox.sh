@@ -1,13 +1,16 @@
-# A sandbox for everything that a run starts and mounts: mount and PID namespaces that the kernel takes down with their first
-# process, so nothing stays behind however a run ends.
+# A sandbox for everything that a run starts and mounts. The kernel removes its mount and PID
+# namespaces with their first process, so a run leaves nothing behind, however it ends.
 # shellcheck shell=bash
 
-# in_sandbox COMMAND...: runs it with WORK, a folder for the run, and CGROUP, a name for the run's control groups.
+# in_sandbox COMMAND...: runs it with WORK, a directory for the run, and CGROUP, the name of the
+# run's control groups.
 in_sandbox() {
   mkdir -p "$CACHE"
-  # A run that was ended by kill -9 leaves its folder; nobody holds the lock on that any more.
+  # Remove directories that runs ended by SIGKILL have left: their locks are free.
   for WORK in "$CACHE"/run.*; do
-    if [[ -d $WORK ]] && flock --nonblock "$WORK" true; then name_control_groups && remove_control_groups && rm -rf "$WORK"; fi
+    if [[ -d $WORK ]] && flock --nonblock "$WORK" true; then
+      name_control_groups && remove_control_groups && rm -rf "$WORK"
+    fi
   done
   WORK=$(mktemp -d "$CACHE/run.XXXXXX")
   exec 7<"$WORK"
@@ -15,11 +18,13 @@ in_sandbox() {
   name_control_groups
   export WORK CGROUP
   local scope=()
-  # On a host with systemd, control groups of one's own belong into a scope that it delegates.
-  [[ ! -d /run/systemd/system ]] || scope=(systemd-run --quiet --scope --collect --property=Delegate=yes)
+  # On a host with systemd, control groups of a program belong in a scope that is delegated to it.
+  [[ ! -d /run/systemd/system ]] ||
+    scope=(systemd-run --quiet --scope --collect --property=Delegate=yes)
   trap leave_sandbox EXIT
   trap 'exit 130' INT TERM HUP
-  "${scope[@]}" setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$@" &
+  "${scope[@]}" setpriv --pdeathsig KILL \
+    unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$@" &
   SANDBOX=$!
   wait "$SANDBOX"
 }
@@ -30,7 +35,7 @@ leave_sandbox() {
     kill -KILL "$SANDBOX" 2>/dev/null || :
     wait "$SANDBOX" 2>/dev/null || :
   fi
-  # What was in the sandbox ends a moment after its first process.
+  # The other processes of the sandbox end a moment after its first one.
   eventually 30 remove_control_groups
   rm -rf "$WORK"
 }
@@ -38,30 +43,40 @@ leave_sandbox() {
 name_control_groups() { CGROUP=metrics-stack-tests-${WORK##*.}; }
 
 remove_control_groups() {
-  local folder
-  for folder in $(control_groups); do
-    [[ ! -d $folder ]] || find "$folder" -depth -type d -exec rmdir {} + 2>/dev/null || return 1
+  local dir
+  for dir in $(control_groups); do
+    [[ ! -d $dir ]] || find "$dir" -depth -type d -exec rmdir {} + 2>/dev/null || return 1
   done
 }
 
-# The folders of the run's control groups: in the one hierarchy of version 2, or in those that the tests need of a host that
-# mixes versions.
+# control_groups: prints the directories of the run's control groups. That is one with version 2;
+# on a host that mixes versions, one for each hierarchy that the tests need.
 control_groups() {
   local id controllers path
   while IFS=: read -r id controllers path; do
     path=${path%/}/$CGROUP
     case $id:$controllers in
-    0:) if [[ -e /sys/fs/cgroup/cgroup.procs ]]; then echo "/sys/fs/cgroup$path"; else echo "/sys/fs/cgroup/unified$path"; fi ;;
-    *:name=systemd | *:memory | *:pids) [[ ! -w /sys/fs/cgroup/${controllers#name=} ]] || echo "/sys/fs/cgroup/${controllers#name=}$path" ;;
+    0:)
+      if [[ -e /sys/fs/cgroup/cgroup.procs ]]; then
+        echo "/sys/fs/cgroup$path"
+      else
+        echo "/sys/fs/cgroup/unified$path"
+      fi
+      ;;
+    *:name=systemd | *:memory | *:pids)
+      controllers=/sys/fs/cgroup/${controllers#name=}
+      [[ ! -w $controllers ]] || echo "$controllers$path"
+      ;;
     esac
   done </proc/self/cgroup
 }
 
-# enter_control_group NAME: containers that share one would take each other's for their own.
+# enter_control_group NAME: one for each container, because containers in the same control group
+# would manage each other's.
 enter_control_group() {
-  local folder
-  for folder in $(control_groups); do
-    mkdir -p "$folder/$1"
-    echo "$BASHPID" >"$folder/$1/cgroup.procs"
+  local dir
+  for dir in $(control_groups); do
+    mkdir -p "$dir/$1"
+    echo "$BASHPID" >"$dir/$1/cgroup.procs"
   done
 }

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Stands before the far end's store: notes each tenant in FOLDER/tenants, and while FOLDER/slow is there takes ten seconds for an answer.
+"""A proxy in front of the central server's VictoriaMetrics.
 
-    far.py FOLDER PORT STORE-PORT
+Usage: slow_proxy.py DIRECTORY PORT STORE-PORT
+
+It logs each tenant to DIRECTORY/tenants, and delays responses by ten seconds while
+DIRECTORY/slow exists.
 """
 
 import http.server
@@ -11,20 +14,21 @@ import time
 import urllib.error
 import urllib.request
 
-FOLDER, PORT, STORE = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+DIRECTORY, PORT, STORE = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def answer(self):
+    def forward(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        with (FOLDER / "tenants").open("a") as seen:
-            seen.write(f"{self.path.partition('?')[0]} {self.headers.get('X-Scope-OrgID')}\n")
-        if (FOLDER / "slow").exists():
+        with (DIRECTORY / "tenants").open("a") as log:
+            log.write(f"{self.path.partition('?')[0]} {self.headers.get('X-Scope-OrgID')}\n")
+        if (DIRECTORY / "slow").exists():
             time.sleep(10)
-        headers = {name: value for name, value in self.headers.items() if name not in ("Host", "Content-Length")}
-        request = urllib.request.Request(f"http://127.0.0.1:{STORE}{self.path}", body or None, headers, method=self.command)
+        headers = {k: v for k, v in self.headers.items() if k not in ("Host", "Content-Length")}
+        url = f"http://127.0.0.1:{STORE}{self.path}"
+        request = urllib.request.Request(url, body or None, headers, method=self.command)
         try:
             with urllib.request.urlopen(request) as response:
                 status, text = response.status, response.read()
@@ -37,7 +41,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_POST = answer
+    do_GET = do_POST = forward
 
     def log_message(self, *_):
         pass

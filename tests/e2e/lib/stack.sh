@@ -1,25 +1,25 @@
-# What must hold of an installed stack, whatever Debian it is on.
+# Tests of an installed stack that hold on every Debian.
 # shellcheck shell=bash
 
-readonly SERVICES=(metrics-service metrics-alloy metrics-alloy-ui metrics-prometheus metrics-grafana)
-readonly UNITS=(metrics-stack.target metrics-service.socket metrics-alloy-ui.socket "${SERVICES[@]/%/.service}")
+readonly SERVICES=(metrics-{service,alloy,alloy-ui,prometheus,grafana})
+readonly UNITS=(metrics-stack.target metrics-{service,alloy-ui}.socket "${SERVICES[@]/%/.service}")
 
 installs_verified() {
   local start=$SECONDS
   keep install install
-  at_most "the whole install in seconds" $((SECONDS - start)) 60
+  at_most "install time in seconds" $((SECONDS - start)) 60
   measured "up and verified in $((SECONDS - start)) s"
-  says_how_to_go_on
+  prints_next_steps
   contains "$(<"$SCRATCH/install")" "✓ 10 requests to /simulate-load arrive as samples"
   contains "$(<"$SCRATCH/install")" "✓ Grafana answers a query"
 }
 
-# The end of an install that has changed something: proven, and what a person needs next, on a small screen.
-says_how_to_go_on() {
+# The last lines of an install: verified, and the next steps. They fit on a small screen.
+prints_next_steps() {
   local end
   contains "$(<"$SCRATCH/install")" ", 0 ✗"
   end=$(sed '1,/, 0 ✗$/d' "$SCRATCH/install")
-  at_most "lines at the end" "$(wc -l <<<"$end")" 12
+  at_most "lines of next steps" "$(wc -l <<<"$end")" 12
   contains "$end" http://127.0.0.1:3001
   contains "$end" "login admin / admin"
   contains "$end" "ssh -L "
@@ -31,23 +31,29 @@ says_how_to_go_on() {
 listens_as_designed() {
   local port
   for port in "${PORTS[@]}"; do contains "$(listening)" "127.0.0.1:$port"; done
-  equal "addresses beyond the loopback" "$(listening | grep -v -E '^(127\.|\[::1\])' || :)" ""
+  equal "other addresses" "$(listening | grep -v -E '^(127\.|\[::1\])' || :)" ""
+}
+
+# unit_state UNIT
+unit_state() {
+  in_container sh -c "systemctl is-active $1; systemctl is-enabled $1" | paste -sd' ' || :
 }
 
 units_are_up() {
   local unit
   for unit in "${UNITS[@]}"; do
-    equal "$unit" "$(in_container systemctl is-active "$unit" || :) $(in_container systemctl is-enabled "$unit" || :)" "active enabled"
+    equal "$unit" "$(unit_state "$unit")" "active enabled"
   done
 }
 
 is_hardened() {
-  local service bar exposure
+  local service limit exposure
   for service in "${SERVICES[@]}"; do
-    bar=1.6
-    [[ $service != metrics-alloy ]] || bar=2.0
-    exposure=$(in_container systemd-analyze security --no-pager "$service.service" | sed -n 's/.*exposure level for .*: \([0-9.]*\) .*/\1/p')
-    at_most "exposure of $service" "${exposure:-unknown}" "$bar"
+    limit=1.6
+    [[ $service != metrics-alloy ]] || limit=2.0
+    exposure=$(in_container systemd-analyze security --no-pager "$service.service" |
+      sed -n 's/.*exposure level for .*: \([0-9.]*\) .*/\1/p')
+    at_most "exposure of $service" "${exposure:-unknown}" "$limit"
     measured "${service#metrics-} $exposure"
   done
 }
@@ -62,26 +68,33 @@ second_install_changes_nothing() {
   equal "lines at the end" "$(sed '1,/, 0 ✗$/d' "$SCRATCH/install" | wc -l)" 1
   contains "$(tail -n 1 "$SCRATCH/install")" "nothing had to be changed"
 }
-installed_files() { in_container find /opt/metrics-stack /etc/metrics-stack /etc/systemd/system -printf '%p %i %T@ %s\n' | sort; }
+installed_files() {
+  in_container find /opt/metrics-stack /etc/metrics-stack /etc/systemd/system \
+    -printf '%p %i %T@ %s\n' | sort
+}
 
-# Restarts of the service while eight clients ask it for something, each time on a new connection.
+# Restarts the service while eight clients send requests, each on a new connection.
 restarts_lose_no_request() {
   local load i
   in_container rm -f /tmp/stop
   in_container "$HELPERS/load" 127.0.0.1:8000 / /tmp/stop >"$SCRATCH/load" 2>&1 &
   load=$!
-  for ((i = 0; i < 20; i++)); do in_container systemctl restart metrics-service.service && sleep 0.2; done
+  for ((i = 0; i < 20; i++)); do
+    in_container systemctl restart metrics-service.service
+    sleep 0.2
+  done
   in_container touch /tmp/stop
   wait "$load"
   cat "$SCRATCH/load"
   contains "$(<"$SCRATCH/load")" " answered, 0 failed"
-  at_most "requests that a load must at least have made" 500 "$(cut -d' ' -f1 "$SCRATCH/load")"
+  at_most "minimum of requests" 500 "$(cut -d' ' -f1 "$SCRATCH/load")"
   measured "$(<"$SCRATCH/load")"
 }
 
-# longest_gap START END: between neighbouring samples from before START to after END, or 0 as long as they are not all there.
+# longest_gap START END: prints the longest gap between samples from before START to after END, or
+# 0 if there are none at either end.
 longest_gap() { samples_of 'up{job="metrics_service"}[10m]' | gap_in "$@"; }
-# no_gap_beyond SECONDS START END. Samples come each 15 s; where one is missing there are 30.
+# no_gap_beyond SECONDS START END: the interval is 15 s, so a missing sample makes a gap of 30 s.
 no_gap_beyond() { local gap && gap=$(longest_gap "$2" "$3") && ((gap > 0 && gap < $1)); }
 gap_in() {
   awk -v start="$1" -v end="$2" '

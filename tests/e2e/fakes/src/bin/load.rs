@@ -1,5 +1,5 @@
-//! load ADDRESS PATH STOP-FILE: eight clients, each request on a connection of its own, until STOP-FILE exists (two minutes at
-//! most). Prints how many requests were answered, how many failed, and the longest wait.
+//! load ADDRESS PATH STOP-FILE: eight clients send requests, each on a new connection, until STOP-FILE
+//! exists, for two minutes at most. Prints the counts of responses and failures, and the longest wait.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use fakes::get;
 
 const CLIENTS: usize = 8;
-const AT_MOST: Duration = Duration::from_secs(120);
-/// Keeps all clients together below what the ports of one address allow.
+const MAX_TIME: Duration = Duration::from_secs(120);
+/// Between requests of a client; without it, the ports of the address run out.
 const PAUSE: Duration = Duration::from_millis(5);
 
 fn main() {
@@ -20,7 +20,7 @@ fn main() {
     let (answered, failed, longest) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let start = Instant::now();
     let client = || {
-        while start.elapsed() < AT_MOST && !std::path::Path::new(stop).exists() {
+        while start.elapsed() < MAX_TIME && !std::path::Path::new(stop).exists() {
             let sent = Instant::now();
             match get(address, path) {
                 Ok((200, body)) if !body.is_empty() => answered.fetch_add(1, Relaxed),

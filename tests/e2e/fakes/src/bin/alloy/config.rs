@@ -1,5 +1,5 @@
-//! Turns a folder of Alloy's configuration into one for Prometheus in agent mode, the collector that does the work here.
-//! Names that Alloy would not know are errors, with the file and line; so are things that only this fake can't do.
+//! Translates a directory of Alloy configuration into a configuration of Prometheus in agent mode.
+//! Errors have the file and the line, also for components that only the fake does not support.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,22 +8,21 @@ use serde_json::{json, Map, Value};
 
 use crate::parse::{parse, Block, Expr, Result};
 
-/// What runs for a configuration.
+/// The programs to run for a configuration.
 pub struct Plan {
-    /// Prometheus' configuration (YAML is a superset of JSON).
+    /// Prometheus' configuration in JSON, which is valid YAML.
     pub agent: Value,
-    /// The host exporter's arguments, if the configuration has it.
+    /// The host exporter's arguments, if it is configured.
     pub exporter: Option<Vec<String>>,
     pub components: Vec<Component>,
-    /// Component of each remote write, by the name of its queue.
+    /// The component of each queue, by the queue's name.
     pub queues: BTreeMap<String, String>,
 }
 
 pub struct Component {
     pub name: String,
     pub label: String,
-    pub references: Vec<String>,
-    /// What a `local.file` watches.
+    /// The file of a `local.file`.
     file: Option<String>,
 }
 
@@ -32,7 +31,7 @@ impl Component {
         format!("{}.{}", self.name, self.label)
     }
 
-    /// Its state and the reason. As in Alloy, a `local.file` is unhealthy while its file can't be read.
+    /// Returns the state and the reason. As in Alloy, a `local.file` is unhealthy if its file is unreadable.
     pub fn health(&self) -> (&'static str, String) {
         match self.file.as_ref().map(|file| (file, std::fs::read(file))) {
             None => ("healthy", "started component".into()),
@@ -42,54 +41,34 @@ impl Component {
     }
 }
 
-/// Components: their exports and attributes, as far as the fake goes.
-const KNOWN: &[(&str, &[&str], &str)] = &[
-    ("discovery.file", &["targets"], "files refresh_interval"),
-    ("discovery.relabel", &["output", "rules"], "targets"),
-    ("local.file", &["content"], "filename is_secret"),
-    ("prometheus.exporter.unix", &["targets"],
-        "include_exporter_metrics procfs_path sysfs_path rootfs_path udev_data_path enable_collectors disable_collectors set_collectors"),
-    ("prometheus.relabel", &["receiver", "rules"], "forward_to max_cache_size"),
-    ("prometheus.remote_write", &["receiver"], "external_labels"),
-    ("prometheus.scrape", &[],
-        "targets forward_to job_name scrape_interval scrape_timeout metrics_path scheme params honor_labels honor_timestamps \
-         track_timestamps_staleness body_size_limit sample_limit target_limit label_limit label_name_length_limit \
-         label_value_length_limit scrape_protocols scrape_fallback_protocol scrape_native_histograms scrape_classic_histograms \
-         metric_name_validation_scheme metric_name_escaping_scheme \
-         enable_compression extra_metrics honor_metadata follow_redirects enable_http2 bearer_token_file proxy_url"),
+/// Components with their exports. The programs that do the work check the attributes.
+const KNOWN: &[(&str, &[&str])] = &[
+    ("discovery.file", &["targets"]),
+    ("discovery.relabel", &["output"]),
+    ("local.file", &[]),
+    ("prometheus.exporter.unix", &["targets"]),
+    ("prometheus.relabel", &["receiver"]),
+    ("prometheus.remote_write", &["receiver"]),
+    ("prometheus.scrape", &[]),
 ];
-/// Attributes of a scrape that Prometheus does not take under that name.
-const NOT_PASSED_ON: &[&str] =
-    &["targets", "forward_to", "job_name", "honor_metadata", "extra_metrics", "enable_compression"];
-const SETTINGS: &[&str] = &["logging", "tracing", "livedebugging", "http"];
-const RULE: &str = "source_labels separator regex modulus target_label replacement action";
-const ENDPOINT: &str =
-    "name url remote_timeout headers bearer_token_file proxy_url follow_redirects enable_http2 send_exemplars";
-/// Blocks of an endpoint, with their attributes.
-const ENDPOINT_BLOCKS: &[(&str, &str)] = &[
-    ("authorization", "type credentials credentials_file"),
-    ("basic_auth", "username password password_file"),
-    ("metadata_config", "send send_interval max_samples_per_send"),
-    ("queue_config",
-        "capacity min_shards max_shards max_samples_per_send batch_send_deadline min_backoff max_backoff retry_on_http_429 sample_age_limit"),
-    ("tls_config", "ca_file ca_pem cert_file key_file server_name insecure_skip_verify min_version"),
-    ("write_relabel_config", RULE),
-];
-const COLLECTOR_BLOCKS: &str = "arp bcache cpu disk diskstats ethtool filesystem hwmon netclass netdev netstat perf powersupply sysctl systemd tapestats textfile vmstat";
+/// Attributes of a scrape that Prometheus has under another name.
+const NOT_PASSED_ON: &[&str] = &["targets", "forward_to", "job_name"];
+/// Blocks that are no components.
+const SETTINGS: &[&str] = &["logging"];
 const FILES: &str = " files";
 const RECEIVER: &str = " receiver";
 const INNER: &str = " inner";
 
-/// `exporter`: where the host exporter will listen.
-pub fn load(folder: &Path, exporter: &str) -> Result<Plan> {
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .map_err(|e| format!("{}: {e}", folder.display()))?
+/// `exporter`: the address of the host exporter.
+pub fn load(dir: &Path, exporter: &str) -> Result<Plan> {
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .map_err(|e| format!("{}: {e}", dir.display()))?
         .filter_map(|entry| entry.ok().map(|e| e.path()))
         .filter(|path| path.extension().is_some_and(|e| e == "alloy"))
         .collect();
     files.sort();
     if files.is_empty() {
-        return Err(format!("{}: no *.alloy file", folder.display()));
+        return Err(format!("{}: no *.alloy file", dir.display()));
     }
     let mut blocks = Vec::new();
     for file in files {
@@ -118,21 +97,9 @@ impl<'a> Graph<'a> {
             if SETTINGS.contains(&block.name.as_str()) {
                 continue;
             }
-            let (_, _, attributes) =
-                known(&block.name).ok_or(format!("{place}: the fake knows no component {:?}", block.name))?;
+            known(&block.name).ok_or(format!("{place}: the fake does not support component {:?}", block.name))?;
             if block.label.is_empty() {
                 return Err(format!("{place}: component {:?} must have a label", block.name));
-            }
-            allowed(&block, attributes)?;
-            for inner in &block.blocks {
-                match (block.name.as_str(), inner.name.as_str()) {
-                    ("discovery.relabel" | "prometheus.relabel", "rule") => allowed(inner, RULE)?,
-                    ("prometheus.remote_write", "endpoint") => allowed_endpoint(inner)?,
-                    ("prometheus.remote_write", "wal")
-                    | ("prometheus.scrape", "basic_auth" | "authorization" | "tls_config" | "clustering") => {}
-                    ("prometheus.exporter.unix", name) if COLLECTOR_BLOCKS.split(' ').any(|b| b == name) => {}
-                    _ => return Err(format!("{}: unrecognized block name {:?}", inner.place, inner.name)),
-                }
             }
             let id = format!("{}.{}", block.name, block.label);
             if let Some(first) = components.insert(id.clone(), block) {
@@ -145,42 +112,22 @@ impl<'a> Graph<'a> {
 
     fn plan(&self) -> Result<Plan> {
         let scrapes: Vec<_> = self.named("prometheus.scrape").collect();
-        let mut paths = BTreeMap::new();
+        let mut routes = Vec::new();
         for (id, block) in &scrapes {
-            let mut found = Vec::new();
-            self.walk(block, &mut Vec::new(), &mut found)?;
-            paths.insert(*id, found);
+            routes.push((*id, *block, self.receivers(block, 0)?));
         }
         let mut queues = BTreeMap::new();
         let mut writes = Vec::new();
         for (id, block) in self.named("prometheus.remote_write") {
-            let shared = shared_rules(&paths, id)?;
             for endpoint in block.blocks_named("endpoint") {
                 let mut write = self.object(endpoint, 0)?;
-                let renamed = [("write_relabel_config", "write_relabel_configs")];
-                for (from, to) in renamed {
-                    if let Some(value) = write.remove(from) {
-                        write.insert(to.into(), if value.is_array() { value } else { json!([value]) });
-                    }
-                }
                 let name =
                     write.get("name").and_then(Value::as_str).map_or(format!("{id}-{}", queues.len()), str::to_owned);
                 write.insert("name".into(), json!(name));
-                let mut rules = self.left_out(&scrapes, &paths, id)?;
-                for relabel in &shared {
-                    rules.extend(self.rules(relabel)?);
-                }
-                if let Some(Value::Object(labels)) =
-                    block.attribute("external_labels").map(|e| self.value(e, &block.place, 0)).transpose()?
-                {
-                    rules.extend(
-                        labels.iter().map(
-                            |(k, v)| json!({"source_labels": [k], "regex": "", "target_label": k, "replacement": v}),
-                        ),
-                    );
-                }
-                if let Some(Value::Array(own)) = write.remove("write_relabel_configs") {
-                    rules.extend(own);
+                let mut rules = self.drop_rules(&routes, id)?;
+                match write.remove("write_relabel_config") {
+                    Some(Value::Array(own)) => rules.extend(own),
+                    own => rules.extend(own),
                 }
                 write.insert("write_relabel_configs".into(), Value::Array(rules));
                 writes.push(Value::Object(write));
@@ -189,89 +136,64 @@ impl<'a> Graph<'a> {
         }
         let mut configs = Vec::new();
         for (id, block) in &scrapes {
-            configs.extend(self.scrape(id, block, &paths)?);
+            configs.extend(self.scrape(id, block)?);
         }
-        let mut exporters = self.named("prometheus.exporter.unix").map(|(_, block)| self.exporter_arguments(block));
         Ok(Plan {
-            exporter: exporters.next().transpose()?,
+            exporter: self
+                .named("prometheus.exporter.unix")
+                .next()
+                .map(|(_, b)| self.exporter_arguments(b))
+                .transpose()?,
             agent: json!({"scrape_configs": configs, "remote_write": writes}),
             components: self.components.values().map(|b| self.component(b)).collect::<Result<_>>()?,
             queues,
         })
     }
 
+    /// Returns rules that drop the samples of scrapes that do not reach this remote write, because the
+    /// agent sends every sample to every remote write.
+    fn drop_rules(&self, routes: &[(&String, &Block, Vec<String>)], write: &String) -> Result<Vec<Value>> {
+        let others = routes.iter().filter(|(_, _, receivers)| !receivers.contains(write));
+        others
+            .map(|(scrape, block, _)| {
+                let job = block.attribute("job_name").map(|e| self.value(e, &block.place, 0)).transpose()?;
+                Ok(json!({"source_labels": ["job"], "regex": job.unwrap_or(json!(scrape)), "action": "drop"}))
+            })
+            .collect()
+    }
+
     fn named<'b>(&'b self, name: &'b str) -> impl Iterator<Item = (&'b String, &'b Block)> {
         self.components.iter().filter(move |(_, b)| b.name == name)
     }
 
-    /// Every way from a component to a remote write: the relabellings on it, and the remote write.
-    fn walk(&self, from: &Block, way: &mut Vec<String>, found: &mut Vec<(Vec<String>, String)>) -> Result<()> {
+    /// Returns the remote writes that a component's samples reach.
+    fn receivers(&self, from: &Block, depth: usize) -> Result<Vec<String>> {
+        if from.blocks_named("rule").next().is_some() || depth > 50 {
+            return Err(format!("{}: the fake supports neither rules nor cycles here", from.place));
+        }
         let targets =
             from.attribute("forward_to").ok_or(format!("{}: missing required attribute \"forward_to\"", from.place))?;
         let Value::Array(targets) = self.value(targets, &from.place, 0)? else {
             return Err(format!("{}: forward_to must be a list", from.place));
         };
+        let mut found = Vec::new();
         for target in targets {
-            let id =
-                target[RECEIVER].as_str().ok_or(format!("{}: forward_to must name receivers", from.place))?.to_owned();
-            if self.components[&id].name == "prometheus.remote_write" {
-                // A relabelling without rules changes nothing.
-                let has_rules = |relabel: &&String| self.components[*relabel].blocks_named("rule").next().is_some();
-                found.push((way.iter().filter(has_rules).cloned().collect(), id));
-            } else if way.contains(&id) {
-                return Err(format!("{}: cycle through {id}", from.place));
-            } else {
-                way.push(id.clone());
-                self.walk(&self.components[&id], way, found)?;
-                way.pop();
+            let id = target[RECEIVER].as_str().ok_or(format!("{}: forward_to must name receivers", from.place))?;
+            match &self.components[id] {
+                write if write.name == "prometheus.remote_write" => found.push(id.to_owned()),
+                relabel => found.extend(self.receivers(relabel, depth + 1)?),
             }
         }
-        Ok(())
+        Ok(found)
     }
 
-    /// The agent sends every sample to every remote write: those of the scrapes that do not lead to this one are dropped by their job.
-    fn left_out(
-        &self,
-        scrapes: &[(&String, &Block)],
-        paths: &BTreeMap<&String, Vec<(Vec<String>, String)>>,
-        write: &str,
-    ) -> Result<Vec<Value>> {
-        let others = scrapes.iter().filter(|(id, _)| paths[id].iter().all(|(_, w)| w != write));
-        others
-            .map(|(id, block)| {
-                let job = block.attribute("job_name").map(|e| self.value(e, &block.place, 0)).transpose()?;
-                Ok(json!({"source_labels": ["job"], "regex": job.unwrap_or(json!(id)), "action": "drop"}))
-            })
-            .collect()
-    }
-
-    /// One scrape configuration for each source of targets.
-    fn scrape(
-        &self,
-        id: &str,
-        block: &Block,
-        paths: &BTreeMap<&String, Vec<(Vec<String>, String)>>,
-    ) -> Result<Vec<Value>> {
-        let mut own: Vec<Vec<String>> = Vec::new();
-        for (way, write) in &paths[&id.to_owned()] {
-            own.push(way[..way.len() - shared_rules(paths, write)?.len()].to_vec());
-        }
-        own.dedup();
-        if own.len() > 1 {
-            return Err(format!(
-                "{}: the fake can't send one scrape through different relabellings of its own",
-                block.place
-            ));
-        }
-        let mut metric_rules = Vec::new();
-        for relabel in own.iter().flatten() {
-            metric_rules.extend(self.rules(relabel)?);
-        }
+    /// Returns a scrape configuration for each source of targets.
+    fn scrape(&self, id: &str, block: &Block) -> Result<Vec<Value>> {
         let mut common = self.object(block, 0)?;
         let job = common.get("job_name").and_then(Value::as_str).unwrap_or(id).to_owned();
-        common.retain(|name, _| !NOT_PASSED_ON.contains(&name.as_str()) && name != "clustering");
+        common.retain(|name, _| !NOT_PASSED_ON.contains(&name.as_str()));
         common.entry("scrape_interval").or_insert(json!("60s"));
-        // Alloy's defaults; Prometheus' own are the other ones.
+        // Alloy's defaults, which differ from Prometheus'.
         let names = common.entry("metric_name_validation_scheme").or_insert(json!("legacy"));
         let escaping = if names == "utf8" { "allow-utf-8" } else { "underscores" };
         common.entry("metric_name_escaping_scheme").or_insert(json!(escaping));
@@ -282,7 +204,7 @@ impl<'a> Graph<'a> {
         };
         let mut configs = Vec::new();
         for (i, target) in targets.into_iter().enumerate() {
-            // Prometheus wants each name once, so the job's name comes by a rule.
+            // Prometheus requires unique names, so a rule sets the job's name.
             let unique = format!("{id}#{i}");
             let mut rules =
                 vec![json!({"source_labels": ["job"], "regex": unique, "target_label": "job", "replacement": job})];
@@ -297,7 +219,6 @@ impl<'a> Graph<'a> {
             }
             config.insert("job_name".into(), json!(unique));
             config.insert("relabel_configs".into(), Value::Array(rules));
-            config.insert("metric_relabel_configs".into(), json!(metric_rules));
             configs.push(Value::Object(config));
         }
         Ok(configs)
@@ -306,31 +227,19 @@ impl<'a> Graph<'a> {
     fn exporter_arguments(&self, block: &Block) -> Result<Vec<String>> {
         let mut arguments =
             vec!["--web.disable-exporter-metrics".to_owned(), format!("--web.listen-address={}", self.exporter)];
-        // On in Debian's build, off in Alloy.
+        // These are on in Debian's build and off in Alloy.
         arguments.extend(["--no-collector.systemd".to_owned(), "--collector.textfile.directory=".to_owned()]);
         for (name, value) in self.object(block, 0)? {
             match (name.as_str(), value) {
-                ("set_collectors", Value::Array(names)) => {
-                    arguments.push("--collector.disable-defaults".into());
-                    arguments.extend(names.iter().map(|n| format!("--collector.{}", plain(n))));
-                }
-                ("enable_collectors", Value::Array(names)) => {
-                    arguments.extend(names.iter().map(|n| format!("--collector.{}", plain(n))))
-                }
                 ("disable_collectors", Value::Array(names)) => {
                     arguments.extend(names.iter().map(|n| format!("--no-collector.{}", plain(n))))
                 }
-                ("include_exporter_metrics", _) => {}
                 (collector, Value::Object(options)) => arguments.extend(
                     options
                         .iter()
                         .map(|(k, v)| format!("--collector.{collector}.{}={}", k.replace('_', "-"), plain(v))),
                 ),
-                (path, value) => arguments.push(format!(
-                    "--path.{}={}",
-                    path.trim_end_matches("_path").replace('_', "."),
-                    plain(&value)
-                )),
+                _ => return Err(format!("{}: the fake does not support {name}", block.place)),
             }
         }
         Ok(arguments)
@@ -340,7 +249,7 @@ impl<'a> Graph<'a> {
         self.components[relabel].blocks_named("rule").map(|rule| Ok(Value::Object(self.object(rule, 0)?))).collect()
     }
 
-    /// A block's attributes and inner blocks as one object; a block that appears several times becomes a list.
+    /// Returns a block's attributes and inner blocks as an object. Repeated blocks become a list.
     fn object(&self, block: &Block, depth: usize) -> Result<Map<String, Value>> {
         let mut object = Map::new();
         for (name, value) in &block.attributes {
@@ -370,16 +279,13 @@ impl<'a> Graph<'a> {
             }
             Expr::Add(a, b) => match (of(a)?, of(b)?) {
                 (Value::String(a), Value::String(b)) => json!(a + &b),
-                _ => return Err(format!("{place}: the fake adds strings only")),
+                _ => return Err(format!("{place}: the fake only adds strings")),
             },
             Expr::Call(name, arguments) => {
                 let arguments = arguments.iter().map(of).collect::<Result<Vec<_>>>()?;
                 match (name.as_str(), arguments.as_slice()) {
-                    ("sys.env" | "env", [Value::String(name)]) => json!(std::env::var(name).unwrap_or_default()),
-                    ("array.concat" | "concat", lists) => {
-                        Value::Array(lists.iter().filter_map(Value::as_array).flatten().cloned().collect())
-                    }
-                    _ => return Err(format!("{place}: the fake knows no function {name} with these arguments")),
+                    ("sys.env", [Value::String(name)]) => json!(std::env::var(name).unwrap_or_default()),
+                    _ => return Err(format!("{place}: the fake does not support this call of {name}")),
                 }
             }
             Expr::Name(name) if name == "constants.hostname" => json!(self.host),
@@ -391,7 +297,7 @@ impl<'a> Graph<'a> {
         let unknown = || format!("{place}: component {name:?} does not exist or is out of scope");
         let (id, export) = name.rsplit_once('.').ok_or_else(unknown)?;
         let block = self.components.get(id).ok_or_else(unknown)?;
-        if !known(&block.name).is_some_and(|(_, exports, _)| exports.contains(&export)) {
+        if !known(&block.name).is_some_and(|(_, exports)| exports.contains(&export)) {
             return Err(format!("{place}: field {export:?} does not exist in {id}"));
         }
         let attribute = |name| match block.attribute(name) {
@@ -400,17 +306,12 @@ impl<'a> Graph<'a> {
         };
         Ok(match (block.name.as_str(), export) {
             (_, "receiver") => json!({ RECEIVER: id }),
-            (_, "rules") => json!(self.rules(id)?),
             ("discovery.file", _) => json!([{ FILES: attribute("files")? }]),
             ("discovery.relabel", _) => {
                 let rules = self.rules(id)?;
                 let targets = attribute("targets")?;
                 let targets = targets.as_array().ok_or(format!("{}: targets must be a list", block.place))?;
                 Value::Array(targets.iter().map(|t| json!({ INNER: t, "rules": rules })).collect())
-            }
-            ("local.file", _) => {
-                json!(std::fs::read_to_string(plain(&attribute("filename")?))
-                    .map_err(|e| format!("{}: {e}", block.place))?)
             }
             _ => json!([{"__address__": self.exporter, "instance": self.host, "job": "integrations/unix"}]),
         })
@@ -419,37 +320,11 @@ impl<'a> Graph<'a> {
     fn component(&self, block: &Block) -> Result<Component> {
         let attributes = self.object(block, 0)?;
         let file = attributes.get("filename").filter(|_| block.name == "local.file").map(plain);
-        let mut references = Vec::new();
-        block.attributes.iter().for_each(|(_, e)| names(e, &mut references));
-        references.retain(|name| !name.starts_with("constants."));
-        for name in &mut references {
-            *name = name.rsplit_once('.').map_or("", |(id, _)| id).to_owned();
-        }
-        Ok(Component { name: block.name.clone(), label: block.label.clone(), references, file })
+        Ok(Component { name: block.name.clone(), label: block.label.clone(), file })
     }
 }
 
-/// The relabellings that every way to a remote write ends with: they become the remote write's own.
-fn shared_rules(paths: &BTreeMap<&String, Vec<(Vec<String>, String)>>, write: &str) -> Result<Vec<String>> {
-    let mut shared: Option<Vec<String>> = None;
-    for ways in paths.values() {
-        let mut here = ways.iter().filter(|(_, w)| w == write);
-        let Some((way, _)) = here.next() else { continue };
-        if here.next().is_some() {
-            return Err(format!("the fake can't send a scrape to {write} twice"));
-        }
-        shared = Some(match shared {
-            None => way.clone(),
-            Some(old) => {
-                let same = old.iter().rev().zip(way.iter().rev()).take_while(|(a, b)| a == b).count();
-                old[old.len() - same..].to_vec()
-            }
-        });
-    }
-    Ok(shared.unwrap_or_default())
-}
-
-/// A target without its relabellings, which are added to `rules`, the innermost first.
+/// Returns a target without its relabel components, and adds their rules, the innermost first.
 fn unwrap(target: Value, rules: &mut Vec<Value>) -> Value {
     let Some(inner) = target.get(INNER) else { return target };
     let source = unwrap(inner.clone(), rules);
@@ -457,39 +332,11 @@ fn unwrap(target: Value, rules: &mut Vec<Value>) -> Value {
     source
 }
 
-fn known(name: &str) -> Option<&'static (&'static str, &'static [&'static str], &'static str)> {
-    KNOWN.iter().find(|(n, _, _)| *n == name)
+fn known(name: &str) -> Option<&'static (&'static str, &'static [&'static str])> {
+    KNOWN.iter().find(|(n, _)| *n == name)
 }
 
-fn allowed(block: &Block, attributes: &str) -> Result<()> {
-    match block.attributes.iter().find(|(name, _)| !attributes.split_whitespace().any(|a| a == name)) {
-        Some((name, _)) => Err(format!("{}: unrecognized attribute name {name:?} in {}", block.place, block.name)),
-        None => Ok(()),
-    }
-}
-
-fn allowed_endpoint(endpoint: &Block) -> Result<()> {
-    allowed(endpoint, ENDPOINT)?;
-    for inner in &endpoint.blocks {
-        match ENDPOINT_BLOCKS.iter().find(|(name, _)| *name == inner.name) {
-            Some((_, attributes)) => allowed(inner, attributes)?,
-            None => return Err(format!("{}: unrecognized block name {:?}", inner.place, inner.name)),
-        }
-    }
-    Ok(())
-}
-
-fn names(expression: &Expr, found: &mut Vec<String>) {
-    match expression {
-        Expr::Name(name) => found.push(name.clone()),
-        Expr::List(items) | Expr::Call(_, items) => items.iter().for_each(|e| names(e, found)),
-        Expr::Object(entries) => entries.iter().for_each(|(_, e)| names(e, found)),
-        Expr::Add(a, b) => [a, b].into_iter().for_each(|e| names(e, found)),
-        Expr::Literal(_) => {}
-    }
-}
-
-/// A value as it stands on a command line.
+/// Formats a value for a command line.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

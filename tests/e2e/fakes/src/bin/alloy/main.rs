@@ -1,5 +1,5 @@
-//! Fake for Grafana Alloy. It reads Alloy's configuration and lets real programs do the work: Prometheus in agent mode
-//! scrapes, keeps a write-ahead log and remote-writes, and the node exporter watches the host. Both lie in HELPERS.
+//! Fake for Grafana Alloy. It reads Alloy's configuration and starts real programs from HELPERS for it:
+//! Prometheus in agent mode scrapes and remote-writes, and the node exporter exports host metrics.
 
 mod config;
 mod parse;
@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use config::{Component, Plan};
-use fakes::{answer, ask, get, option, page, Answer, VERSION};
+use fakes::{get, option, page, response, send, Reply, VERSION};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -19,15 +19,15 @@ const HELPERS: &str = "/usr/local/lib/fakes";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let folder = args.last().map(PathBuf::from).unwrap_or_default();
+    let dir = args.last().map(PathBuf::from).unwrap_or_default();
     let result = match args.first().map(String::as_str) {
         Some("--version") => {
             println!("alloy, version v{VERSION} (a fake for tests, not Grafana Alloy)");
             Ok(())
         }
-        Some("validate") => known_flags(&args[1..]).and_then(|()| config::load(&folder, "127.0.0.1:0")).map(drop),
-        Some("run") => run(&args, &folder),
-        _ => Err("usage: alloy run|validate [--server.http.listen-addr=ADDRESS] [--storage.path=DIR] FOLDER".into()),
+        Some("validate") => config::load(&dir, "127.0.0.1:0").map(drop),
+        Some("run") => run(&args, &dir),
+        _ => Err("usage: alloy run|validate [--server.http.listen-addr=ADDRESS] [--storage.path=DIR] DIR".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -38,75 +38,54 @@ fn main() -> ExitCode {
     }
 }
 
-/// `alloy validate` has few of the flags of `alloy run`.
-fn known_flags(args: &[String]) -> Result<(), String> {
-    const KNOWN: [&str; 5] = [
-        "--config.format",
-        "--config.bypass-conversion-errors",
-        "--config.extra-args",
-        "--stability.level",
-        "--feature.community-components.enabled",
-    ];
-    let name = |arg: &String| arg.split('=').next().unwrap_or_default().to_owned();
-    match args.iter().map(name).find(|name| name.starts_with("--") && !KNOWN.contains(&name.as_str())) {
-        Some(name) => Err(format!("unknown flag: {name}")),
-        None => Ok(()),
-    }
-}
-
-/// What is running, and what /-/reload changes.
+/// The running programs and their configuration.
 struct Alloy {
-    folder: PathBuf,
+    dir: PathBuf,
     storage: PathBuf,
     agent_address: String,
     exporter_address: String,
     plan: Plan,
     agent: Child,
     exporter: Option<Child>,
-    loaded: SystemTime,
     last_load_failed: bool,
-    failures: u64,
 }
 
-fn run(args: &[String], folder: &Path) -> Result<(), String> {
+fn run(args: &[String], dir: &Path) -> Result<(), String> {
     let address = option(args, "--server.http.listen-addr").unwrap_or("127.0.0.1:12345".into());
     let storage = PathBuf::from(option(args, "--storage.path").unwrap_or("data-alloy".into()));
     let [agent_address, exporter_address] = [free_address()?, free_address()?];
-    let plan = config::load(folder, &exporter_address)?;
+    let plan = config::load(dir, &exporter_address)?;
     let server = tiny_http::Server::http(&address).map_err(|e| format!("{address}: {e}"))?;
     eprintln!("level=info msg=\"this is a fake for Grafana Alloy\" version={VERSION} listening={address}");
 
     std::fs::create_dir_all(&storage).map_err(|e| format!("{}: {e}", storage.display()))?;
     write_agent_config(&storage, &plan)?;
-    let agent = Command::new(format!("{HELPERS}/prometheus"))
-        .args(["--agent", "--log.level=warn", "--web.enable-lifecycle", "--storage.remote.flush-deadline=1m"])
-        .arg(format!("--config.file={}", storage.join("agent.json").display()))
-        .arg(format!("--storage.agent.path={}", storage.join("wal").display()))
-        .arg(format!("--web.listen-address={agent_address}"))
-        .spawn()
-        .map_err(|e| format!("{HELPERS}/prometheus: {e}"))?;
+    let agent = start_agent(&storage, &agent_address)?;
     let exporter = start_exporter(&plan)?;
     let alloy = Arc::new(Mutex::new(Alloy {
-        folder: folder.to_owned(),
+        dir: dir.to_owned(),
         storage,
         agent_address,
         exporter_address,
         plan,
         agent,
         exporter,
-        loaded: SystemTime::now(),
         last_load_failed: false,
-        failures: 0,
     }));
 
     let shared = alloy.clone();
     std::thread::spawn(move || {
         for request in server.incoming_requests() {
-            let answer = shared.lock().expect("no panic while locked").answer(request.url());
-            let _ = request.respond(answer);
+            let reply = shared.lock().expect("no panic while locked").reply(request.url());
+            let _ = request.respond(reply);
         }
     });
 
+    supervise(&alloy)
+}
+
+/// Handles signals, and fails when one of the programs ends.
+fn supervise(alloy: &Mutex<Alloy>) -> Result<(), String> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| e.to_string())?;
     loop {
         for signal in signals.pending() {
@@ -131,31 +110,27 @@ fn run(args: &[String], folder: &Path) -> Result<(), String> {
 }
 
 impl Alloy {
-    fn answer(&mut self, url: &str) -> Answer {
+    fn reply(&mut self, url: &str) -> Reply {
         match url {
-            "/" => page("Grafana Alloy", &self.component_list()),
-            "/-/ready" if self.ready() => answer(200, "text/plain", "Alloy is ready.\n"),
-            "/-/ready" => answer(503, "text/plain", "Alloy is not ready.\n"),
+            "/" => page("Grafana Alloy"),
+            "/-/ready" if self.ready() => response(200, "text/plain", "Alloy is ready.\n"),
+            "/-/ready" => response(503, "text/plain", "Alloy is not ready.\n"),
             "/-/healthy" => match &self.unhealthy()[..] {
-                [] => answer(200, "text/plain", "All Alloy components are healthy.\n"),
-                names => answer(500, "text/plain", format!("unhealthy components: {}\n", names.join(", "))),
-            },
-            "/-/reload" => match self.reload() {
-                Ok(()) => answer(200, "text/plain", "config reloaded\n"),
-                Err(error) => answer(400, "text/plain", error + "\n"),
+                [] => response(200, "text/plain", "All Alloy components are healthy.\n"),
+                names => response(500, "text/plain", format!("unhealthy components: {}\n", names.join(", "))),
             },
             "/api/v0/component/prometheus.exporter.unix.node/metrics" => {
                 match get(&self.exporter_address, "/metrics") {
-                    Ok((status, metrics)) => answer(status, "text/plain; version=0.0.4; charset=utf-8", metrics),
-                    Err(error) => answer(404, "text/plain", format!("the exporter does not answer: {error}\n")),
+                    Ok((status, metrics)) => response(status, "text/plain; version=0.0.4; charset=utf-8", metrics),
+                    Err(error) => response(404, "text/plain", format!("the exporter does not respond: {error}\n")),
                 }
             }
             "/api/v0/web/components" => fakes::json(200, &self.component_health()),
             "/metrics" => match get(&self.agent_address, "/metrics") {
-                Ok((_, metrics)) => answer(200, "text/plain; version=0.0.4; charset=utf-8", self.metrics(&metrics)),
-                Err(error) => answer(500, "text/plain", format!("the agent does not answer: {error}\n")),
+                Ok((_, metrics)) => response(200, "text/plain; version=0.0.4; charset=utf-8", self.metrics(&metrics)),
+                Err(error) => response(500, "text/plain", format!("the agent does not respond: {error}\n")),
             },
-            _ => answer(404, "text/plain", "404 page not found\n"),
+            _ => response(404, "text/plain", "404 page not found\n"),
         }
     }
 
@@ -164,13 +139,12 @@ impl Alloy {
         is_ok(&self.agent_address, "/-/ready") && (self.exporter.is_none() || is_ok(&self.exporter_address, "/"))
     }
 
-    /// As in Alloy, what ran goes on when the new configuration is wrong.
+    /// As in Alloy, an invalid configuration changes nothing.
     fn reload(&mut self) -> Result<(), String> {
-        let plan = match config::load(&self.folder, &self.exporter_address) {
+        let plan = match config::load(&self.dir, &self.exporter_address) {
             Ok(plan) => plan,
             Err(error) => {
                 self.last_load_failed = true;
-                self.failures += 1;
                 return Err(error);
             }
         };
@@ -179,8 +153,8 @@ impl Alloy {
             end(self.exporter.take());
             self.exporter = start_exporter(&plan)?;
         }
-        (self.plan, self.loaded, self.last_load_failed) = (plan, SystemTime::now(), false);
-        ask("POST", &self.agent_address, "/-/reload").map_err(|e| format!("the agent did not reload: {e}"))?;
+        (self.plan, self.last_load_failed) = (plan, false);
+        send("POST", &self.agent_address, "/-/reload").map_err(|e| format!("the agent did not reload: {e}"))?;
         eprintln!("level=info msg=\"config reloaded\"");
         Ok(())
     }
@@ -189,90 +163,56 @@ impl Alloy {
         self.plan.components.iter().filter(|c| c.health().0 != "healthy").map(|c| c.name.as_str()).collect()
     }
 
-    fn component_list(&self) -> String {
-        let item = |c: &Component| {
-            let (state, message) = c.health();
-            format!("<li>{}: {state}, {message}\n", c.id())
-        };
-        let items: String = self.plan.components.iter().map(item).collect();
-        format!("<p>Components of its configuration, run by a real Prometheus agent and a real node exporter:</p>\n<ul>\n{items}</ul>")
-    }
-
     fn component_health(&self) -> serde_json::Value {
-        let components = &self.plan.components;
-        components
-            .iter()
-            .map(|c| {
-                let (state, message) = c.health();
-                let referenced_by: Vec<_> =
-                    components.iter().filter(|o| o.references.contains(&c.id())).map(|o| o.id()).collect();
-                json!({
-                    "name": c.name, "type": "block", "localID": c.id(), "moduleID": "", "label": c.label,
-                    "referencesTo": c.references, "referencedBy": referenced_by, "dataFlowEdgesTo": [],
-                    "health": {"state": state, "message": message},
-                    "original": "", "arguments": [], "exports": [], "debugInfo": [], "liveDebuggingEnabled": false
-                })
-            })
-            .collect()
+        let health = |c: &Component| {
+            let (state, message) = c.health();
+            json!({"name": c.name, "localID": c.id(), "label": c.label, "health": {"state": state, "message": message}})
+        };
+        self.plan.components.iter().map(health).collect()
     }
 
-    /// The agent's metrics under the names and labels that they have in Alloy, and Alloy's own.
+    /// Returns the agent's metrics with Alloy's names and labels, and Alloy's own metrics.
     fn metrics(&self, agent: &str) -> String {
-        let (mut text, mut highest) = (String::new(), "0");
+        let highest =
+            agent.lines().find_map(|l| l.strip_prefix("prometheus_remote_storage_highest_timestamp_in_seconds "));
         let files = self.plan.components.iter().find(|c| c.name == "discovery.file").map(Component::id);
+        let mut text = String::new();
         for line in agent.lines() {
-            // Alloy says of each queue what this agent says of all.
-            if let Some(value) = line.strip_prefix("prometheus_remote_storage_highest_timestamp_in_seconds ") {
-                highest = value;
-            }
-            let mut line =
-                line.replace("prometheus_agent_active_series", "prometheus_remote_write_wal_storage_active_series");
-            line = line.replace(
-                "prometheus_agent_samples_appended_total",
-                "prometheus_remote_write_wal_samples_appended_total",
-            );
-            line = line.replace("prometheus_agent_corruptions_total", "prometheus_remote_write_wal_corruptions_total");
+            let mut line = line.replace("prometheus_agent_", "prometheus_remote_write_wal_");
             for (queue, component) in &self.plan.queues {
                 let label = format!("remote_name=\"{queue}\"");
-                line = line.replace(&label, &format!("component_id=\"{component}\",component_path=\"/\",{label}"));
+                line = line.replace(&label, &format!("component_id=\"{component}\",{label}"));
             }
-            if let Some((labels, _)) = line
-                .strip_prefix("prometheus_remote_storage_queue_highest_sent_timestamp_seconds{")
-                .and_then(|rest| rest.split_once('}'))
-            {
+            // The agent has one such metric for all queues, Alloy has one for each.
+            let sent = line.strip_prefix("prometheus_remote_storage_queue_highest_sent_timestamp_seconds{");
+            if let Some((labels, _)) = sent.and_then(|rest| rest.split_once('}')) {
+                let highest = highest.unwrap_or("0");
                 text += &format!("prometheus_remote_storage_queue_highest_timestamp_seconds{{{labels}}} {highest}\n");
             }
-            // Alloy has them for each component.
             if let (true, Some(files)) = (line.starts_with("prometheus_sd_file_"), &files) {
                 let (name, value) = line.split_once(' ').unwrap_or((&line, ""));
-                let labels = format!("component_id=\"{files}\",component_path=\"/\"");
                 line = match name.split_once('{') {
-                    Some((name, more)) => format!("{name}{{{labels},{more} {value}"),
-                    None => format!("{name}{{{labels}}} {value}"),
+                    Some((name, more)) => format!("{name}{{component_id=\"{files}\",{more} {value}"),
+                    None => format!("{name}{{component_id=\"{files}\"}} {value}"),
                 };
             }
             text += &line;
             text.push('\n');
         }
-        // As in Alloy, a state that no component is in is not there.
+        text + &self.own_metrics()
+    }
+
+    fn own_metrics(&self) -> String {
+        // As in Alloy, states without components have no series.
         let mut states = BTreeMap::new();
         self.plan.components.iter().for_each(|c| *states.entry(c.health().0).or_insert(0) += 1);
-        let components: String = states
-            .iter()
-            .map(|(state, count)| format!("alloy_component_controller_running_components{{controller_id=\"\",controller_path=\"/\",health_type=\"{state}\"}} {count}\n"))
-            .collect();
-        let loaded = self.loaded.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        text + &format!(
-            "# TYPE alloy_build_info gauge\nalloy_build_info{{branch=\"\",goarch=\"{arch}\",goos=\"linux\",goversion=\"\",revision=\"\",tags=\"\",version=\"v{VERSION}\"}} 1\n\
-             # TYPE alloy_component_controller_evaluating gauge\nalloy_component_controller_evaluating{{controller_id=\"\",controller_path=\"/\"}} 0\n\
-             # TYPE alloy_component_controller_running_components gauge\n{components}\
-             # TYPE alloy_config_last_load_success_timestamp_seconds gauge\nalloy_config_last_load_success_timestamp_seconds {loaded}\n\
-             # TYPE alloy_config_last_load_successful gauge\nalloy_config_last_load_successful {successful}\n\
-             # TYPE alloy_config_load_failures_total counter\nalloy_config_load_failures_total {failures}\n",
-            arch = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" },
-            successful = u8::from(!self.last_load_failed),
-            failures = self.failures,
-        )
+        let name = "alloy_component_controller_running_components";
+        let mut text = format!("# TYPE {name} gauge\n");
+        for (state, count) in states {
+            text += &format!("{name}{{controller_id=\"\",health_type=\"{state}\"}} {count}\n");
+        }
+        let name = "alloy_config_last_load_successful";
+        text + &format!("# TYPE {name} gauge\n{name} {}\n", u8::from(!self.last_load_failed))
     }
 
     fn ended(&mut self) -> Option<String> {
@@ -283,12 +223,22 @@ impl Alloy {
         self.exporter.as_mut().and_then(status).map(|status| format!("the node exporter ended: {status}"))
     }
 
-    /// As in Alloy, takes up to a minute when a receiver does not answer. systemd has sent the agent a SIGTERM of its own.
+    /// As in Alloy, this takes up to a minute if a receiver is down. systemd also sends SIGTERM to the agent.
     fn stop(&mut self) {
         end(self.exporter.take());
-        let _ = ask("POST", &self.agent_address, "/-/quit");
+        let _ = send("POST", &self.agent_address, "/-/quit");
         let _ = self.agent.wait();
     }
+}
+
+fn start_agent(storage: &Path, address: &str) -> Result<Child, String> {
+    Command::new(format!("{HELPERS}/prometheus"))
+        .args(["--agent", "--log.level=warn", "--web.enable-lifecycle", "--storage.remote.flush-deadline=1m"])
+        .arg(format!("--config.file={}", storage.join("agent.json").display()))
+        .arg(format!("--storage.agent.path={}", storage.join("wal").display()))
+        .arg(format!("--web.listen-address={address}"))
+        .spawn()
+        .map_err(|e| format!("{HELPERS}/prometheus: {e}"))
 }
 
 fn start_exporter(plan: &Plan) -> Result<Option<Child>, String> {
@@ -314,7 +264,7 @@ fn write_agent_config(storage: &Path, plan: &Plan) -> Result<(), String> {
         .map_err(|e| format!("{}: {e}", storage.display()))
 }
 
-/// Free just now; nothing else in a test's container takes ports at random.
+/// Nothing else in a test's container uses random ports, so the port stays free.
 fn free_address() -> Result<String, String> {
     let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?;
     Ok(address.to_string())

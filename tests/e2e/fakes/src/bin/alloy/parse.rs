@@ -1,5 +1,5 @@
-//! Reads the subset of Alloy's language that a pipeline of scrapes and remote writes needs: blocks, attributes, literals, lists,
-//! objects, references, calls and `+`. What it can't read it refuses by file and line, as Alloy does.
+//! Parses the subset of Alloy's language that the shipped configuration needs: blocks, attributes,
+//! literals, lists, objects, references, calls and `+`. Errors have the file and the line.
 
 use std::iter::Peekable;
 
@@ -40,12 +40,12 @@ impl Block {
 enum Token {
     Name(String),
     Text(String),
-    Number(f64),
+    Number(i64),
     Sign(char),
     NewLine,
 }
 
-/// All blocks of a file, as the body of a nameless one.
+/// Returns the file as a block without a name.
 pub fn parse(file: &str, text: &str) -> Result<Block> {
     let mut parser = Parser { file, tokens: tokens(file, text)?.into_iter().peekable(), line: 1 };
     let mut root = Block::default();
@@ -54,7 +54,7 @@ pub fn parse(file: &str, text: &str) -> Result<Block> {
 }
 
 fn tokens(file: &str, text: &str) -> Result<Vec<(usize, Token)>> {
-    let mut found = Vec::new();
+    let mut tokens = Vec::new();
     let mut line = 1;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -69,41 +69,16 @@ fn tokens(file: &str, text: &str) -> Result<Vec<(usize, Token)>> {
                 while chars.next_if(|c| *c != '\n').is_some() {}
                 continue;
             }
-            '/' if chars.peek() == Some(&'*') => {
-                let mut last = ' ';
-                loop {
-                    let c = chars.next().ok_or(format!("{file}:{start}: comment not terminated"))?;
-                    line += usize::from(c == '\n');
-                    if last == '*' && c == '/' {
-                        break;
-                    }
-                    last = c;
-                }
-                continue;
-            }
             '"' => Token::Text(
                 text_literal(&mut chars)
                     .ok_or(format!("{file}:{start}: string literal not terminated or with an unknown escape"))?,
             ),
-            '`' => {
-                let mut raw = String::new();
-                loop {
-                    match chars.next().ok_or(format!("{file}:{start}: raw string not terminated"))? {
-                        '`' => break,
-                        c => {
-                            line += usize::from(c == '\n');
-                            raw.push(c);
-                        }
-                    }
-                }
-                Token::Text(raw)
-            }
-            c if c.is_ascii_digit() || (c == '-' && chars.peek().is_some_and(char::is_ascii_digit)) => {
+            c if c.is_ascii_digit() => {
                 let mut digits = c.to_string();
-                while let Some(d) = chars.next_if(|d| d.is_ascii_digit() || *d == '.') {
+                while let Some(d) = chars.next_if(char::is_ascii_digit) {
                     digits.push(d);
                 }
-                Token::Number(digits.parse().map_err(|_| format!("{file}:{start}: {digits} is no number"))?)
+                Token::Number(digits.parse().map_err(|_| format!("{file}:{start}: invalid number {digits}"))?)
             }
             c if c.is_alphabetic() || c == '_' => {
                 let mut name = c.to_string();
@@ -115,9 +90,9 @@ fn tokens(file: &str, text: &str) -> Result<Vec<(usize, Token)>> {
             '{' | '}' | '[' | ']' | '(' | ')' | '=' | ',' | '+' => Token::Sign(c),
             other => return Err(format!("{file}:{start}: unexpected character {other:?}")),
         };
-        found.push((start, token));
+        tokens.push((start, token));
     }
-    Ok(found)
+    Ok(tokens)
 }
 
 fn text_literal(chars: &mut impl Iterator<Item = char>) -> Option<String> {
@@ -140,7 +115,7 @@ fn text_literal(chars: &mut impl Iterator<Item = char>) -> Option<String> {
 struct Parser<'a, I: Iterator<Item = (usize, Token)>> {
     file: &'a str,
     tokens: Peekable<I>,
-    /// Of the last token taken.
+    /// The line of the last token.
     line: usize,
 }
 
@@ -193,19 +168,12 @@ impl<I: Iterator<Item = (usize, Token)>> Parser<'_, I> {
     fn term(&mut self) -> Result<Expr> {
         Ok(match self.next() {
             Some(Token::Text(text)) => Expr::Literal(text.into()),
-            Some(Token::Number(number)) if number.fract() == 0.0 => Expr::Literal((number as i64).into()),
             Some(Token::Number(number)) => Expr::Literal(number.into()),
             Some(Token::Name(name)) if name == "true" || name == "false" => Expr::Literal((name == "true").into()),
-            Some(Token::Name(name)) if name == "null" => Expr::Literal(serde_json::Value::Null),
             Some(Token::Name(name)) if self.next_is('(') => Expr::Call(name, self.items(')', Self::expression)?),
             Some(Token::Name(name)) => Expr::Name(name),
             Some(Token::Sign('[')) => Expr::List(self.items(']', Self::expression)?),
             Some(Token::Sign('{')) => Expr::Object(self.items('}', Self::entry)?),
-            Some(Token::Sign('(')) => {
-                let inner = self.expression()?;
-                self.expect(')')?;
-                inner
-            }
             token => return self.fail(token, "expected a value"),
         })
     }
@@ -219,7 +187,7 @@ impl<I: Iterator<Item = (usize, Token)>> Parser<'_, I> {
         Ok((key, self.expression()?))
     }
 
-    /// Items with commas between them. As in Alloy, a line may only end behind a comma or an opening bracket.
+    /// Items separated by commas. As in Alloy, a line can only end after a comma or an opening bracket.
     fn items<T>(&mut self, end: char, item: fn(&mut Self) -> Result<T>) -> Result<Vec<T>> {
         let mut items = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! grafana.ini, with the overrides from the environment that Grafana knows (`GF_SECTION_KEY`).
+//! Reads grafana.ini.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ pub struct Ini {
 }
 
 impl Ini {
-    /// `home`: relative paths start there.
+    /// Relative paths start at `home`.
     pub fn read(file: &Path, home: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
         let mut section = String::new();
         let mut values = HashMap::new();
-        for (i, line) in text.trim_start_matches('\u{feff}').lines().map(str::trim).enumerate() {
+        for (i, line) in text.lines().map(str::trim).enumerate() {
             if line.is_empty() || line.starts_with([';', '#']) {
                 continue;
             } else if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
@@ -22,16 +22,14 @@ impl Ini {
             } else if let Some((key, value)) = line.split_once('=') {
                 values.insert((section.clone(), key.trim().to_owned()), value.trim().to_owned());
             } else {
-                return Err(format!("{}:{}: neither a section nor key = value", file.display(), i + 1));
+                return Err(format!("{}:{}: expected a section or key = value", file.display(), i + 1));
             }
         }
         Ok(Ini { values, home: home.to_owned() })
     }
 
     pub fn get(&self, section: &str, key: &str, default: &str) -> String {
-        let variable = format!("GF_{section}_{key}").to_uppercase().replace('.', "_");
-        let written = self.values.get(&(section.to_owned(), key.to_owned())).cloned();
-        std::env::var(variable).ok().or(written).unwrap_or(default.to_owned())
+        self.values.get(&(section.to_owned(), key.to_owned())).cloned().unwrap_or(default.to_owned())
     }
 
     pub fn path(&self, key: &str, default: &str) -> PathBuf {

@@ -1,41 +1,35 @@
-//! One user, the administrator, with a password that outlives a restart, and Grafana's lock on guessing: after five wrong
-//! logins in five minutes even the right one is refused.
+//! The user admin. The password survives restarts. As in Grafana, five wrong logins lock the account
+//! for five minutes.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const WRONG_LOGINS: usize = 5;
-const WINDOW: Duration = Duration::from_secs(300);
+const MAX_WRONG_LOGINS: usize = 5;
+const LOCK_TIME: Duration = Duration::from_secs(300);
 
 pub struct Users {
     file: PathBuf,
-    name: String,
     wrong: Vec<Instant>,
 }
 
 impl Users {
-    /// `first`: the password that holds until somebody sets another.
-    pub fn open(file: PathBuf, name: String, first: &str) -> Result<Self, String> {
+    pub fn open(file: PathBuf) -> Result<Self, String> {
         if !file.exists() {
-            write(&file, first)?;
+            write(&file, "admin")?;
         }
-        Ok(Users { file, name, wrong: Vec::new() })
+        Ok(Users { file, wrong: Vec::new() })
     }
 
-    /// The value of an `Authorization` header.
+    /// `authorization`: the value of the header.
     pub fn may_enter(&mut self, authorization: &str) -> bool {
-        self.wrong.retain(|when| when.elapsed() < WINDOW);
+        self.wrong.retain(|when| when.elapsed() < LOCK_TIME);
         let login = authorization.strip_prefix("Basic ").and_then(base64).unwrap_or_default();
-        if login != format!("{}:{}", self.name, self.password()) {
+        if login != format!("admin:{}", self.password()) {
             self.wrong.push(Instant::now());
             return false;
         }
-        self.wrong.len() < WRONG_LOGINS
-    }
-
-    pub fn name(&self) -> &str {
-        &self.name
+        self.wrong.len() < MAX_WRONG_LOGINS
     }
 
     pub fn password(&self) -> String {
@@ -47,7 +41,7 @@ impl Users {
     }
 }
 
-/// A database has on the disk what it has taken.
+/// Synced, as a database does.
 fn write(file: &Path, text: &str) -> Result<(), String> {
     let write = || {
         let mut file = std::fs::File::create(file)?;
