@@ -132,7 +132,6 @@ finish() {
 # What has failed is left for what was active before. Errors on the way end it, hence the subshell and no condition.
 roll_back() {
   (($1 == 130)) || [[ -n ${ERROR_SHOWN-} ]] || error "the step $STEP failed" "the lines above say why; if not to you, report it with what this writes: sudo $SCRIPTS/verify.sh --report FILE"
-  rm -f "$RESERVE"
   ROLLING_BACK=1
   if [[ -z $CHANGED ]]; then
     echo "nothing has been changed"

@@ -11,7 +11,6 @@ readonly OPT=/opt/metrics-stack ETC=/etc/metrics-stack VAR=/var/lib/metrics-stac
 readonly LOGS=/var/log/metrics-stack RUN=/run/metrics-stack UNIT_DIR=/etc/systemd/system
 readonly STORE=$OPT/store RELEASES=$OPT/releases
 readonly STATE=$VAR/install                  # what a purge has to know: packages, SELinux' booleans
-readonly RESERVE=$ETC/.metrics-stack.reserve # room for the way back, in case the disk fills up meanwhile
 readonly PRIVATE=/var/lib/private            # where systemd keeps the state folders of DynamicUser= units
 
 # Each has a tree. The service is the only one that is built from this checkout.

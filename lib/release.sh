@@ -22,15 +22,6 @@ release() {
   publish "$RELEASES/.new" "$NEW_RELEASE"
 }
 
-# publish NEW PATH: gives it its name when it is on the disk.
-publish() {
-  [[ ! -d $2 ]] || discard "$2"
-  ! has restorecon || restorecon -R "$1"
-  sync --file-system "$1"
-  mv --no-target-directory "$1" "$2"
-  sync "${2%/*}"
-}
-
 # The sum of what is in a folder: files and where symlinks lead.
 digest() { (cd "$1" && { find . -type f -exec sha256sum {} + && find . -type l -printf '%p %l\n'; } | sort | sha256sum | cut -c1-8); }
 
