@@ -6,13 +6,12 @@ readonly STAGE=$RUN/stage
 declare -A WRITTEN=()
 
 check_configuration() {
-  local problems=0
   stage
   ! role_has prometheus || check_prometheus
   check_alloy
   ! role_has grafana || check_grafana
   check_live_files
-  ((problems == 0)) || exit 1
+  exit_on_problems
 }
 
 # stage: leaves in $STAGE the configuration of Prometheus and Alloy, and the units, as they will be.

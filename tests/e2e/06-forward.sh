@@ -113,7 +113,7 @@ install_everywhere() {
   done
 }
 # What an install has put on the host.
-placed() { in_container sh -c 'find /etc/metrics-stack /etc/systemd/system -type f ! -name "*.reserve" -exec sha256sum {} + && find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' | sort; }
+placed() { in_container sh -c 'find /etc/metrics-stack /etc/systemd/system -type f -exec sha256sum {} + && find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' | sort; }
 
 come_from() { [[ $(far_instances "up{job=\"$2\"}") == "$1" ]]; }
 samples_are_told_apart() {
@@ -267,7 +267,7 @@ role_changes() {
     /etc/systemd/system/metrics-grafana.service
   equal "that unit" "$(in_container systemctl is-active metrics-grafana || :) $(in_container systemctl is-enabled metrics-grafana || :)" "inactive disabled"
   in_container sh -c "sed '/^prometheus/s/ [0-9.]* / 0.0.1 /' $ARCHIVE_DIR/versions.conf >/root/older.conf"
-  fails_with 1 "has run on the data here, and 0.0.1 is older" --role full --versions /root/older.conf
+  fails_with 1 " to 0.0.1: it might not read its data" --role full --versions /root/older.conf
   in_container test -e /var/lib/metrics-stack/prometheus/wal -a -e /var/lib/metrics-stack/grafana/grafana.db
 }
 
@@ -288,7 +288,7 @@ far_is_away_for_gamma() { ! on_far curl --silent --insecure --output /dev/null h
 
 # The releases that are left after an uninstall know it.
 uninstall_keeps_it() {
-  contains "$(uninstall)" "kept: where it forwards to"
+  contains "$(uninstall)" "kept: forwarding settings and credentials"
   contains "$(install)" "✓ $PROOF"
   purge_leaves_no_trace "$1"
 }

@@ -58,7 +58,7 @@ signal_goes_back() {
   trap '' "$1"
   cut_off "    alloy" "$1" "${INSTALL_NEXT[@]}"
   cat "$SCRATCH/cut"
-  contains "$(<"$SCRATCH/cut")" "everything is back as it was"
+  contains "$(<"$SCRATCH/cut")" "rollback complete"
   state | diff "$SCRATCH/state-this" -
   is_mine
   runs_from_its_trees
@@ -69,7 +69,7 @@ reader_goes_away() {
   in_container sh -c "$(printf '%q ' "${INSTALL_NEXT[@]}") | head -n 2"
   eventually 60 has_ended
   state | diff "$SCRATCH/state-next" -
-  contains "$(in_container sh -c 'cat /var/log/metrics-stack/*.log | tail -n 15')" "metrics-stack 99.0.0 runs on this host"
+  contains "$(in_container sh -c 'cat /var/log/metrics-stack/*.log | tail -n 15')" "metrics-stack 99.0.0 is running, reachable from this host only"
 }
 
 second_is_told() {
@@ -111,7 +111,7 @@ two_cuts_in_a_row() {
 
 # All units are switched off by then.
 uninstall_is_cut_at_its_end() {
-  cut_before "proxy_may off" "$CHECKOUT/uninstall.sh"
+  cut_before "selinux_allow_proxy off" "$CHECKOUT/uninstall.sh"
   goes_on "${INSTALL[@]}"
   verify --quick
   equal "Alloy" "$(in_container systemctl is-active metrics-alloy) $(in_container systemctl is-enabled metrics-alloy)" "active enabled"
