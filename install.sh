@@ -1,14 +1,13 @@
 #!/bin/bash
 # Installs metrics-stack on this host: the service, Grafana Alloy, Prometheus and Grafana as
-# systemd units. Ends by verifying that requests to the service arrive as samples. Rerun it to
-# repair or to upgrade.
+# systemd units, and verifies that they work together. Rerun it to repair or to upgrade.
 #
 #   sudo ./install.sh [OPTION...]
 #
 #   --from DIR                    read the archives from a directory, without network
 #   --download DIR                only download the archives, for a host without network
 #   --versions FILE               versions, checksums and URLs (default: etc/versions.conf)
-#   --service-binary FILE         use this program as the service instead of building it
+#   --service-binary FILE         install this program as the service instead of building it
 #   --forward-url URL             also send the samples to this remote-write endpoint
 #   --forward-user NAME           user name there
 #   --forward-password-file FILE  password there
@@ -17,11 +16,10 @@
 #   --forward-tenant ID           value of the header X-Scope-OrgID
 #   --forward-query-url URL       base of its query API, if it can't be derived
 #   --no-forward                  stop forwarding
-#   --role agent|full             agent: only the service and Alloy, which forwards; default: full
+#   --role agent|full             agent: only the service and Alloy (default: full)
 #   --allow-downgrade             allow replacing a component with an older version
 #   --dry-run                     print the changes without making them
-#   --help                        print this
-#   --version                     print the version of metrics-stack
+#   --help, --version             print this, or the version
 #
 # Exit status: 0 if the stack runs and is verified, 1 if not, 2 on usage errors.
 
@@ -34,7 +32,7 @@ for file in "$ROOT"/lib/*.sh; do . "$file"; done
 
 main() {
   parse_options "$@"
-  # Programs that run as root must not read files of the caller's directory.
+  # The caller's directory might contain files that our programs read.
   cd /
   if [[ -n $DOWNLOAD ]]; then download_only; fi
   require_root "$@"
@@ -82,9 +80,10 @@ parse_options() {
   [[ $FROM != "$CACHE" ]] || usage_error "files in $CACHE are used without --from"
 }
 
-# parse_value OPTION VALUE...: handles the options that have a value.
+# parse_value OPTION [VALUE...]
 parse_value() {
   local name=${1#--forward-}
+  name=${name%-file}
   case $1 in
   --from) need_path -d directory "$@" && FROM=$(realpath "$2") ;;
   --download) need_value "$@" && DOWNLOAD=$(realpath --canonicalize-missing "$2") ;;
@@ -95,7 +94,7 @@ parse_value() {
     need_value "$@" && OPTIONS[$name]=$2
     ;;
   --forward-password-file | --forward-token-file | --forward-ca)
-    need_path -f file "$@" && OPTIONS[${name%-file}]=$(realpath "$2")
+    need_path -f file "$@" && OPTIONS[$name]=$(realpath "$2")
     ;;
   *) usage_error "unknown option $1" ;;
   esac
@@ -133,17 +132,13 @@ finish() {
   set +e
   restore_output
   remove_leftovers
-  if [[ -n $BUILD ]]; then kill -- "-$BUILD" 2>/dev/null; fi
-  if (($1 != 0)) && [[ $STEP != verify ]]; then
-    roll_back "$1"
-    remove_downloads
-  fi
+  if (($1 != 0)) && [[ $STEP != verify ]]; then roll_back "$1"; fi
   remove_traces
   finish_log "$1"
   exit "$1"
 }
 
-# The subshells end at their first error. In a condition they would not.
+# A subshell with set -e ends at its first error, unless it is a condition.
 roll_back() {
   local hint
   if (($1 != 130)) && [[ -z $ERROR_SHOWN ]]; then
@@ -153,9 +148,7 @@ roll_back() {
   ROLLING_BACK=1
   if [[ -z $CHANGED ]]; then
     say "nothing has been changed"
-    if [[ -L $OPT/pending ]]; then
-      say "an earlier run was interrupted; the next successful run finishes it"
-    fi
+    [[ ! -L $OPT/pending ]] || say "the next successful run finishes an interrupted one"
   elif [[ ! -L $OPT/pending || $(readlink "$OPT/current") != "$PREVIOUS" ]]; then
     say "the release is active; the next run finishes the cleanup"
   else
@@ -166,27 +159,17 @@ roll_back() {
     )
     case $? in
     0) say "rollback complete" ;;
-    *)
-      hint="fix the errors above (on a full disk, make room), then run this again;"
-      error "the rollback failed too" "$hint it resumes from here, with data and edits untouched"
-      ;;
+    *) error "the rollback failed too" "fix the errors above and run this again; it resumes" ;;
     esac
   fi
   (
     set -e
     remove_unused
   )
-  if [[ -d $VAR && ! -e $OPT/current ]]; then print_kept; fi
-}
-
-# Complete copies from --from are of no use. Downloads are resumed.
-remove_downloads() {
   if [[ -n $FROM ]]; then rm -f "${ARCHIVE[@]}"; fi
   rmdir "$CACHE" 2>/dev/null
-  if has_files "$CACHE"; then
-    say "kept: downloads in $CACHE, to be resumed by the next run;" \
-      "uninstall.sh --purge removes them"
-  fi
+  ! has_files "$CACHE" || say "kept: downloads in $CACHE, to be resumed by the next run"
+  [[ ! -d $VAR || -e $OPT/current ]] || print_kept
 }
 
 main "$@"

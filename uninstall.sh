@@ -47,7 +47,7 @@ main() {
   empty "$CACHE"
   print_kept
   remove_traces
-  [[ -z $LEFT ]] || die "$LEFT" "remove the cause, then run: $(call_of --purge --yes)"
+  [[ -z $LEFT ]] || die "could not delete $LEFT" "find out why, then run: $(call_of --purge --yes)"
 }
 
 finish_uninstall() {

@@ -1,6 +1,6 @@
-# Removes temporary files, empty directories and, for a purge, everything.
+# Removes temporary files, empty directories, and with --purge everything.
 
-# Temporary files of finished or interrupted runs.
+# Temporary files of interrupted runs.
 remove_leftovers() {
   rm -rf "$STAGED" "$RUN/stage" "$RUN/credentials" "$RELEASES/.new" "$RELEASES/.old" \
     "$STORE/.new" "$STORE/.old" "$SERVICE_NEW"
@@ -13,7 +13,8 @@ empty() {
 }
 has_files() { [[ -n $(find "$1/" ! -type d -print -quit 2>/dev/null) ]]; }
 
-# If no release is active, removes our notes, and the last release unless it tells edited files.
+# Removes our notes if no release is active. The last release stays next to edited files, because
+# the next install compares them.
 remove_traces() {
   local data
   [[ ! -L $OPT/current && ! -L $OPT/pending ]] || return 0
@@ -37,8 +38,7 @@ purge() {
   stop_units metrics-stack.target metrics-service.socket metrics-alloy-ui.socket "${units[@]}"
   for unit in "${units[@]}"; do
     rm -rf "${UNIT_DIR:?}/$unit" "$UNIT_DIR"/*.wants/"$unit"
-    for directory in "$UNIT_DIR" /etc/systemd/system.control /run/systemd/system \
-      /run/systemd/system.control; do
+    for directory in "$UNIT_DIR" "$UNIT_DIR.control" /run/systemd/system{,.control}; do
       rm -rf "${directory:?}/$unit.d" "$directory/$unit.wants"
     done
   done
@@ -47,7 +47,7 @@ purge() {
   systemctl reset-failed 'metrics-*' 2>/dev/null || :
   selinux_allow_proxy off
   PURGED_PACKAGES=$(packages)
-  # Any of these can be a mount point or a symlink.
+  # Each can be a mount point or a symlink.
   for directory in "$PRIVATE"/metrics-stack/* "$STORE" "$RELEASES" "${directories[@]}"; do
     empty "$directory"
     rm -rf "$directory" 2>/dev/null || :
@@ -55,23 +55,20 @@ purge() {
   list_left "${directories[@]}"
 }
 
-# list_left DIRECTORY...: prints mount points, and leaves in LEFT what else could not be deleted.
+# list_left DIRECTORY...: prints mount points, and leaves other files in LEFT.
 list_left() {
   local path left=()
   while read -r path; do
     if mountpoint --quiet "$path"; then say "kept: mount point $path"; else left+=("$path"); fi
   done < <(find "$@" \( ! -type d -o -empty \) 2>/dev/null)
-  if ((${#left[@]} > 0)); then
-    LEFT="could not delete ${#left[@]} files, first: ${left[0]}"
-  fi
+  LEFT=${left[0]-}
 }
 
-# After an uninstall only edited units are still there.
 edited_units() {
   local unit
   for unit in "${UNITS[@]}"; do ! exists "$UNIT_DIR/$unit" || echo "$UNIT_DIR/$unit"; done
 }
-packages() { sort -u "$STATE/packages" 2>/dev/null | paste -sd' '; }
+packages() { sort -u "$STATE/packages" 2>/dev/null | paste -sd' ' || :; }
 
 print_kept() {
   local packages=${PURGED_PACKAGES:-$(packages)} units
@@ -81,7 +78,7 @@ print_kept() {
   ! has_files "$STATE/credentials" ||
     say "kept: forwarding settings and credentials in $RELEASES and $STATE"
   ! has_files "$PRIVATE/metrics-stack" || say "kept: data in $VAR"
-  ! has_files "$LOGS" || say "kept: logs in $LOGS; uninstall.sh --purge removes all of these"
+  ! has_files "$LOGS" || say "kept: logs in $LOGS (uninstall.sh --purge removes all of this)"
   [[ -z $packages ]] || say "kept: packages installed for it: $packages"
   say "kept: journal entries, and the build cache target/ in the checkout"
 }

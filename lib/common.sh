@@ -42,9 +42,9 @@ ERROR_SHOWN='' LOG='' LOGGER='' # error, start_log: log file, process that write
 # Results of steps:
 declare -A SETTINGS=()     # forward: role and remote-write endpoint of this host
 declare -A ARCHIVE=()      # fetch: file of each component that must be unpacked
-SERVICE_PATH='' BUILD=''   # fetch: store path of the service, process that builds it
+SERVICE_PATH='' BUILT=''   # fetch: store path of the service, program that was built
 NEW_RELEASE=''             # release: directory to activate
-PURGED_PACKAGES='' LEFT='' # purge: packages that were installed, files that resist
+PURGED_PACKAGES='' LEFT='' # purge: packages that were installed, a file it could not delete
 
 # shell_words WORD...: prints them quoted for a shell, for a command in a hint.
 shell_words() {
@@ -61,7 +61,7 @@ if [[ ! -x $ROOT/install.sh || ! -x $ROOT/verify.sh || ! -x $ROOT/uninstall.sh ]
 fi
 readonly VERSION SCRIPTS
 
-# Prints the comment at the head of the calling script.
+# Prints the head of the calling script.
 manual() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
 # call_of ARGUMENT...: prints the command that runs this script with these arguments.
 call_of() { echo "$SCRIPTS/$(shell_words "${0##*/}" "$@")"; }
@@ -71,7 +71,7 @@ exists() { [[ -e $1 || -L $1 ]]; }
 sha256() { sha256sum "$1" 2>/dev/null | cut -d' ' -f1; }
 # text_of FILE: prints it without a byte order mark and CRs at line ends.
 text_of() { sed $'1s/^\xEF\xBB\xBF//; s/\r$//' "$1"; }
-# uptime_now: prints the seconds since boot. The clock, and with it SECONDS, might be set meanwhile.
+# Prints the seconds since boot. The clock, and with it SECONDS, might be set during a wait.
 uptime_now() {
   local seconds
   read -r seconds _ </proc/uptime

@@ -20,9 +20,8 @@ dependencies() {
     if [[ -n $DRY_RUN ]]; then return; fi
     install_packages "${packages[@]}"
   fi
-  [[ -n $SERVICE_BINARY ]] || has_rust ||
-    die "the service needs Rust $(needed_rust) or newer, which this distribution does not have" \
-      "install it for $(builder) from https://rustup.rs, or pass a program: --service-binary FILE"
+  [[ -n $SERVICE_BINARY ]] || has_rust || die "Rust $(needed_rust) or newer is required" \
+    "install it for $(builder) from https://rustup.rs, or pass a program: --service-binary FILE"
 }
 
 install_packages() {
@@ -57,13 +56,7 @@ has_rust() {
     at_least "${version:-0}" "$(needed_rust)"
 }
 # Debian 12 has a newer Rust in a second package.
-cargo_package() {
-  if grep --quiet '^VERSION_CODENAME=bookworm' /etc/os-release; then
-    echo cargo-web
-  else
-    echo cargo
-  fi
-}
+cargo_package() { grep -q =bookworm /etc/os-release && echo cargo-web || echo cargo; }
 
 # The owner of the checkout builds, so no file in it becomes root's.
 builder() { id --user --name "$(stat --format %u "$ROOT")" 2>/dev/null || id --user --name; }

@@ -1,5 +1,4 @@
-# Downloads the archives of versions.conf and builds the service. Uses nothing before its SHA-256
-# is right.
+# Downloads the archives of versions.conf, and builds the service.
 
 # pin COMPONENT line|version|sum|urls: prints it from versions.conf, for this architecture.
 pin() {
@@ -24,10 +23,9 @@ store_path() {
 }
 is_missing() { ! is_intact "$(store_path "$1")"; }
 
-# Leaves archives in ARCHIVE, the path of the service in SERVICE_PATH, and a new one in SERVICE_NEW.
+# Leaves the archives in ARCHIVE and the service in SERVICE_PATH, or if it is new in SERVICE_NEW.
 fetch() {
   local component
-  if [[ -z $SERVICE_BINARY$DRY_RUN ]]; then start_build; fi
   for component in "${ARCHIVE_COMPONENTS[@]}"; do
     if ! is_missing "$component"; then
       continue
@@ -43,8 +41,12 @@ fetch() {
     SERVICE_PATH=$(readlink "$OPT/metrics-service") || SERVICE_PATH="the store path of the service"
     return
   fi
-  if [[ -z $SERVICE_BINARY ]]; then finish_build; fi
-  take_service "${SERVICE_BINARY:-$BUILT}"
+  if [[ -n $SERVICE_BINARY ]]; then
+    take_service "$SERVICE_BINARY"
+  else
+    build_service
+    take_service "$BUILT"
+  fi
 }
 
 # download COMPONENT DIRECTORY: copies it from --from, or tries its URLs in turn.
@@ -58,7 +60,7 @@ download() {
     die "checksum mismatch: $FROM/${file##*/} does not match $VERSIONS" "download that file again"
   say "    downloading $component $(pin "$component" version)"
   while read -r url; do
-    # A download is only resumed with the same checksum and server.
+    # Only the same file from the same server is resumed.
     part=$file.${sum::8}-$((++number)).part
     if ! transfer "$url" "$part"; then
       warn "could not download $url"
@@ -72,7 +74,7 @@ download() {
     fi
   done < <(pin "$component" urls)
   die "$component $(pin "$component" version) could not be downloaded from any of its URLs" \
-    "check network and disk space; or use --download DIR elsewhere and --from DIR here"
+    "check network and disk, or use --download DIR elsewhere and --from DIR here"
 }
 
 # transfer URL FILE: resumes an interrupted transfer.
@@ -89,24 +91,16 @@ transfer() {
   return 1
 }
 
-# Builds in a process group of its own, which can be ended as a whole. Names the target, because
-# the builder's cargo configuration might name another, with another output directory.
-start_build() {
+# Leaves the path of the program in BUILT. The builder's cargo configuration might name another
+# target or directory, so both are passed.
+build_service() {
   local target
+  say "    building the service"
   target=$(as_builder cargo --version --verbose | sed -n 's/^host: //p')
   BUILT=$ROOT/target/$target/release/metrics-service
-  set -m
-  as_builder cargo build --release --locked --quiet --target "$target" \
-    --manifest-path "$ROOT/Cargo.toml" --target-dir "$ROOT/target" >&2 9<&- &
-  set +m
-  BUILD=$!
-}
-
-finish_build() {
-  say "    building the service"
-  wait "$BUILD" || die "the service could not be built" \
-    "see the output above, or pass a program: --service-binary FILE"
-  BUILD=''
+  as_builder cargo build --release --locked --quiet --target "$target" --target-dir \
+    "$ROOT/target" --manifest-path "$ROOT/Cargo.toml" >&2 9<&- ||
+    die "the service could not be built" "see above, or pass a program: --service-binary FILE"
 }
 
 # take_service FILE: copies it where only root can change it, and runs it unprivileged.
@@ -120,7 +114,7 @@ take_service() {
   version=$(as_nobody "$SERVICE_NEW/bin/metrics-service" --version 2>/dev/null) || :
   [[ $version =~ ^metrics-service\ ([0-9][0-9A-Za-z.+~-]*)$ ]] ||
     die "$1 does not run here, or is not the service" \
-      "build it for this architecture, with a glibc not newer than this host's"
+      "build it for this architecture and glibc"
   sum=$(sha256 "$SERVICE_NEW/bin/metrics-service" | cut -c1-8)
   SERVICE_PATH=$STORE/metrics-service-${BASH_REMATCH[1]}-$sum
 }

@@ -15,15 +15,15 @@ usage_error() {
   error "$1" "$(call_of --help) lists the options"
   exit 2
 }
-# fail_check WHAT HINT, exit_on_problems: report all failed checks of a step before it ends.
+# fail_check WHAT HINT: lets a step report all problems before exit_on_problems ends it.
 fail_check() {
   error "$@"
   PROBLEMS=$((PROBLEMS + 1))
 }
 exit_on_problems() { ((PROBLEMS == 0)) || exit 1; }
 
-# start_log NAME: from here on the output, also by file descriptor 7, goes to a log file as well.
-# Its writer ignores signals, so it outlives the terminal and whatever reads the output.
+# start_log NAME: copies the output from here on to a log file. The copying process ignores signals,
+# so it outlives the terminal. File descriptor 7 leads to it.
 exec 7>&1
 start_log() {
   mkdir -p "$LOGS" 2>/dev/null || return 0
@@ -45,7 +45,7 @@ copy_lines() {
   done 2>/dev/null
 }
 
-# finish_log STATUS: waits up to 1 s for the last lines. A background program might hold the output.
+# finish_log STATUS: waits up to 1 s for the last lines.
 finish_log() {
   if (($1 != 0)) && [[ -n $LOG ]]; then say "log of this run: $LOG"; fi
   exec >/dev/null 2>&1 7>&1

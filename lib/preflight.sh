@@ -1,11 +1,8 @@
 # Checks whether an install can succeed on this host, before anything changes.
 
-# In MB, measured with the pinned archives: 0.7 GB of downloads, 2.2 GB unpacked.
-NEED_DOWNLOADS=700 NEED_PROGRAMS=2300
-readonly NEED_STATE=200 NEED_ETC=5
-# In MB of MemTotal, which is 440 to 470 on a VM of 512 MB. The stack ran in a cgroup of 300 MB,
-# and the system needs some 100.
-NEED_MEMORY=400 WANT_MEMORY=900
+# In MB. The pinned archives have 0.7 GB, and 2.2 GB unpacked. The stack ran in a cgroup of 300 MB,
+# the system needs some 100, and MemTotal of a VM of 512 MB is 440 to 470.
+NEED_DOWNLOADS=700 NEED_PROGRAMS=2300 NEED_STATE=200 NEED_ETC=5 NEED_MEMORY=400 WANT_MEMORY=900
 readonly NEED_SYSTEMD=249 NEED_GLIBC=2.28
 
 preflight() {
@@ -28,7 +25,7 @@ check_system() {
       "on WSL, put systemd=true below [boot] in /etc/wsl.conf; for a look, run tests/e2e/try.sh"
   elif ((version < NEED_SYSTEMD)); then
     fail_check "systemd $version is too old; $NEED_SYSTEMD or newer is required" \
-      "use a newer release of the distribution, such as Debian 12 or Ubuntu 22.04"
+      "use a newer release, such as Debian 12 or Ubuntu 22.04"
   fi
   bits=$(getconf LONG_BIT)
   { architecture >/dev/null && [[ $bits == 64 ]]; } ||
@@ -37,23 +34,21 @@ check_system() {
   glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2) || :
   at_least "${glibc:-0}" "$NEED_GLIBC" ||
     fail_check "glibc $NEED_GLIBC or newer is required (found: ${glibc:-none})" \
-      "use a newer release, or a distribution with glibc (Alpine has musl)"
+      "use a newer release, or another distribution (Alpine has musl)"
 }
 
 check_memory() {
   local memory
   memory=$(total_memory)
   if ((memory < NEED_MEMORY)); then
-    fail_check "the host has $memory MB of memory; $NEED_MEMORY MB are required" \
-      "add memory to the machine"
+    fail_check "the host has $memory MB of memory; $NEED_MEMORY MB are required" "add memory"
   elif ((memory < WANT_MEMORY)); then
-    warn "the host has $memory MB of memory; $WANT_MEMORY MB are recommended: large dashboards or" \
-      "queries might get a server killed. Swap helps if the service is built here."
+    warn "the host has $memory MB of memory; $WANT_MEMORY MB are recommended, because large" \
+      "queries might get a server killed"
   fi
 }
 total_memory() { awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo; }
 
-# Prints the architecture as versions.conf names it.
 architecture() {
   case $(uname -m) in
   x86_64) echo amd64 ;;
@@ -62,13 +57,8 @@ architecture() {
   esac
 }
 
-# at_least A B: succeeds if version A is B or newer. sort -V puts a pre-release, such as
-# 1.20.0-rc.1, before its release only with ~ instead of -.
-at_least() {
-  local a=${1#v} b=${2#v}
-  a=${a/-/"~"} b=${b/-/"~"}
-  [[ $(printf '%s\n' "$a" "$b" | sort -V | head -n 1) == "$b" ]]
-}
+# at_least A B: succeeds if version A is B or newer. sort -V needs ~ before a pre-release.
+at_least() { printf '%s\n' "${2#v}" "${1#v}" | sed 's/-/~/' | sort --check=quiet -V; }
 
 # Each archive needs exactly one valid line in versions.conf, and with --from a file.
 check_pins() {
@@ -87,17 +77,17 @@ check_pins() {
   done
 }
 
-# Any of the directories can be a mount point or a symlink, so needs are added up per file system.
+# Adds up per file system, because each directory can be a mount point or a symlink.
 check_disk() {
   local need free place
   while read -r need free place; do
-    ((free >= need)) || fail_check "$place has $free MB of free disk space; $need MB are required" \
-      "make room there, or attach a larger disk"
+    ((free >= need)) ||
+      fail_check "$place has $free MB of free disk space; $need MB are required" "make room there"
   done < <(disk_needs | while read -r need place; do
     df --block-size=1M --output=avail,target "$(existing "$place")" | sed "1d; s/^/$need /"
   done | awk '{ need[$3] += $1; free[$3] = $2 } END { for (i in need) print need[i], free[i], i }')
 }
-# disk_needs: prints MB and directory of everything that must still be written.
+# Prints MB and directory of what must still be written.
 disk_needs() {
   local component path missing=''
   for component in "${ARCHIVE_COMPONENTS[@]}"; do
@@ -109,15 +99,14 @@ disk_needs() {
   printf '%s\n' "1 $STATE" "1 $LOGS" "$NEED_ETC $ETC"
   if [[ -n $missing ]]; then printf '%s\n' "$NEED_PROGRAMS $STORE" "$NEED_DOWNLOADS $CACHE"; fi
 }
-# existing PATH: prints it or its nearest parent that exists.
+# Prints the nearest existing parent of a path.
 existing() {
   local path=$1
   while [[ ! -e ${path:=/} ]]; do path=${path%/*}; done
   echo "$path"
 }
 
-# Uses ss; without it, the server reports the conflict itself. A listener on all IPv4 addresses
-# conflicts too.
+# Without ss, the server reports the conflict itself.
 check_ports() {
   local entry name port line user tries=120
   has ss || return 0
@@ -143,9 +132,9 @@ check_ports() {
 }
 
 # is_known UNIT: succeeds if a release ships it.
-is_known() { [[ -n $1 ]] && compgen -G "$RELEASES/*/systemd/$1" >/dev/null; }
+is_known() { compgen -G "$RELEASES/*/systemd/$1" >/dev/null; }
 
-# Finds files of others where ours belong. Symlinks to directories are allowed.
+# Symlinks to directories are allowed.
 check_places() {
   local unit path
   for unit in "${UNITS[@]}"; do
@@ -171,7 +160,7 @@ check_places() {
   fi
 }
 
-# version_in STORE-PATH COMPONENT: prints the version in its name.
+# version_in STORE-PATH COMPONENT
 version_in() {
   local version=${1##*/"$2"-}
   echo "${version%-*}"
@@ -193,14 +182,13 @@ check_data() {
   done
   [[ -n ${SETTINGS["url"]-} || ! -e $ETC/alloy/forward.alloy ]] ||
     is_unmodified etc/alloy/forward.alloy ||
-    fail_check "$ETC/alloy/forward.alloy was edited and would keep forwarding" "move it away"
+    fail_check "$ETC/alloy/forward.alloy was edited and would keep forwarding" "remove it"
   ports=$(changed_ports | paste -sd' ')
-  [[ -z $ports ]] ||
-    fail_check "ports were changed by an edit or a drop-in, but must stay at their defaults: $ports" \
-      "use 9090 (Prometheus), 12345 (Alloy), 3001 (Grafana), and a proxy for others"
+  [[ -z $ports ]] || fail_check \
+    "ports were changed by an edit or a drop-in, but must stay at their defaults: $ports" \
+    "use 9090 (Prometheus), 12345 (Alloy) and 3001 (Grafana)"
 }
 
-# changed_ports: prints settings of edited files and drop-ins that name other ports.
 changed_ports() {
   {
     systemctl show --property ExecStart --value metrics-prometheus.service metrics-alloy.service

@@ -1,5 +1,4 @@
-# Builds what is activated: a store path for each component, and a release that links to them and
-# contains configuration and units as shipped.
+# Builds a store path for each component, and a release: links to them, configuration and units.
 
 # Leaves in NEW_RELEASE the directory to activate.
 release() {
@@ -18,7 +17,7 @@ release() {
   publish "$RELEASES/.new" "$NEW_RELEASE"
 }
 
-# digest DIRECTORY: prints a checksum of its files and of the targets of its links.
+# digest DIRECTORY: prints a checksum of files and link targets.
 digest() {
   (cd "$1" && {
     find . -type f -exec sha256sum {} +
@@ -26,7 +25,7 @@ digest() {
   } | sort | sha256sum | cut -c1-8)
 }
 
-# manifest STORE-PATH: prints a checksum of the paths, modes and sizes of its files.
+# manifest DIRECTORY: prints a checksum of paths, modes and sizes.
 manifest() {
   find "$1" -mindepth 1 ! -name .manifest \( -type d -printf '%P\n' \
     -o -printf '%P %m %s %l\n' \) | sort | sha256sum

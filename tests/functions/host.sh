@@ -216,8 +216,7 @@ test_the_build_is_where_it_is_taken_from() {
     *) echo "$*" >"$SCRATCH/cargo" ;;
     esac
   }
-  start_build
-  finish_build
+  build_service
   contains "$(<"$SCRATCH/cargo") " " --target riscv64gc-here "
   contains "$(<"$SCRATCH/cargo") " " --target-dir $ROOT/target "
   equal "the program" "$BUILT" "$ROOT/target/riscv64gc-here/release/metrics-service"
