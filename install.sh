@@ -148,7 +148,7 @@ roll_back() {
   ROLLING_BACK=1
   if [[ -z $CHANGED ]]; then
     say "nothing has been changed"
-    [[ ! -L $OPT/pending ]] || say "the next successful run finishes an interrupted one"
+    if [[ -L $OPT/pending ]]; then say "the next successful run finishes an interrupted one"; fi
   elif [[ ! -L $OPT/pending || $(readlink "$OPT/current") != "$PREVIOUS" ]]; then
     say "the release is active; the next run finishes the cleanup"
   else
@@ -168,8 +168,11 @@ roll_back() {
   )
   if [[ -n $FROM ]]; then rm -f "${ARCHIVE[@]}"; fi
   rmdir "$CACHE" 2>/dev/null
-  ! has_files "$CACHE" || say "kept: downloads in $CACHE, to be resumed by the next run"
-  [[ ! -d $VAR || -e $OPT/current ]] || print_kept
+  if has_files "$CACHE"; then
+    say "kept: downloads in $CACHE, to be resumed by the next run;" \
+      "uninstall.sh --purge removes them"
+  fi
+  if [[ -d $VAR && ! -e $OPT/current ]]; then print_kept; fi
 }
 
 main "$@"

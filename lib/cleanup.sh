@@ -46,7 +46,7 @@ purge() {
   systemctl daemon-reload
   systemctl reset-failed 'metrics-*' 2>/dev/null || :
   selinux_allow_proxy off
-  PURGED_PACKAGES=$(packages)
+  print_packages
   # Each can be a mount point or a symlink.
   for directory in "$PRIVATE"/metrics-stack/* "$STORE" "$RELEASES" "${directories[@]}"; do
     empty "$directory"
@@ -66,19 +66,27 @@ list_left() {
 
 edited_units() {
   local unit
-  for unit in "${UNITS[@]}"; do ! exists "$UNIT_DIR/$unit" || echo "$UNIT_DIR/$unit"; done
+  for unit in "${UNITS[@]}"; do
+    if exists "$UNIT_DIR/$unit"; then echo "$UNIT_DIR/$unit"; fi
+  done
 }
-packages() { sort -u "$STATE/packages" 2>/dev/null | paste -sd' ' || :; }
-
 print_kept() {
-  local packages=${PURGED_PACKAGES:-$(packages)} units
+  local units
   units=$(edited_units | paste -sd' ')
-  ! has_files "$ETC" || say "kept: configuration you edited or added in $ETC"
-  [[ -z $units ]] || say "kept: units you edited: $units"
-  ! has_files "$STATE/credentials" ||
+  if has_files "$ETC"; then say "kept: configuration you edited or added in $ETC"; fi
+  if [[ -n $units ]]; then say "kept: units you edited: $units"; fi
+  if has_files "$STATE/credentials"; then
     say "kept: forwarding settings and credentials in $RELEASES and $STATE"
-  ! has_files "$PRIVATE/metrics-stack" || say "kept: data in $VAR"
-  ! has_files "$LOGS" || say "kept: logs in $LOGS (uninstall.sh --purge removes all of this)"
-  [[ -z $packages ]] || say "kept: packages installed for it: $packages"
+  fi
+  if has_files "$PRIVATE/metrics-stack"; then say "kept: data in $VAR"; fi
+  if has_files "$LOGS"; then
+    say "kept: logs in $LOGS (uninstall.sh --purge removes all of this)"
+  fi
+  print_packages
   say "kept: journal entries, and the build cache target/ in the checkout"
+}
+print_packages() {
+  if [[ -e $STATE/packages ]]; then
+    say "kept: packages installed for it: $(sort -u "$STATE/packages" | paste -sd' ')"
+  fi
 }

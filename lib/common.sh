@@ -40,11 +40,11 @@ CHANGED='' ROLLING_BACK=''      # activate, roll_back: the host was changed, is 
 PROBLEMS=0                      # fail_check: number of failed checks
 ERROR_SHOWN='' LOG='' LOGGER='' # error, start_log: log file, process that writes it
 # Results of steps:
-declare -A SETTINGS=()     # forward: role and remote-write endpoint of this host
-declare -A ARCHIVE=()      # fetch: file of each component that must be unpacked
-SERVICE_PATH='' BUILT=''   # fetch: store path of the service, program that was built
-NEW_RELEASE=''             # release: directory to activate
-PURGED_PACKAGES='' LEFT='' # purge: packages that were installed, a file it could not delete
+declare -A SETTINGS=()   # forward: role and remote-write endpoint of this host
+declare -A ARCHIVE=()    # fetch: file of each component that must be unpacked
+SERVICE_PATH='' BUILT='' # fetch: store path of the service, program that was built
+NEW_RELEASE=''           # release: directory to activate
+LEFT=''                  # purge: a file that it could not delete
 
 # shell_words WORD...: prints them quoted for a shell, for a command in a hint.
 shell_words() {
@@ -68,7 +68,7 @@ call_of() { echo "$SCRIPTS/$(shell_words "${0##*/}" "$@")"; }
 
 has() { command -v "$1" >/dev/null; }
 exists() { [[ -e $1 || -L $1 ]]; }
-sha256() { sha256sum "$1" 2>/dev/null | cut -d' ' -f1; }
+sha256() { [[ ! -f $1 ]] || sha256sum "$1" | cut -d" " -f1; }
 # text_of FILE: prints it without a byte order mark and CRs at line ends.
 text_of() { sed $'1s/^\xEF\xBB\xBF//; s/\r$//' "$1"; }
 # Prints the seconds since boot. The clock, and with it SECONDS, might be set during a wait.

@@ -2,18 +2,16 @@
 
 dependencies() {
   local packages=()
-  has curl || packages+=(curl)
+  if ! has curl; then packages+=(curl); fi
   # Archives and Rust crates are downloaded over HTTPS.
-  [[ -n $FROM && -n $SERVICE_BINARY ]] || [[ -e /etc/ssl/certs/ca-certificates.crt ||
-    -e /etc/pki/tls/cert.pem ]] || packages+=(ca-certificates)
-  has unzip || has python3 || ! is_missing alloy || packages+=(unzip)
+  if [[ (-z $FROM || -z $SERVICE_BINARY) && ! -e /etc/ssl/certs/ca-certificates.crt &&
+    ! -e /etc/pki/tls/cert.pem ]]; then packages+=(ca-certificates); fi
+  if is_missing alloy && ! has unzip && ! has python3; then packages+=(unzip); fi
   if [[ -z $SERVICE_BINARY ]]; then
-    has_rust || packages+=("$(cargo_package)")
-    if ! has cc; then
-      packages+=(gcc)
-      # Debian's compiler only recommends what linking needs.
-      if has apt-get; then packages+=(libc6-dev); fi
-    fi
+    if ! has_rust; then packages+=("$(cargo_package)"); fi
+    if ! has cc; then packages+=(gcc); fi
+    # Debian's compiler only recommends what linking needs.
+    if ! has cc && has apt-get; then packages+=(libc6-dev); fi
   fi
   if ((${#packages[@]} > 0)); then
     say "    from the distribution: ${packages[*]}"

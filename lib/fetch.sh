@@ -11,7 +11,6 @@ pin() {
   }' < <(text_of "$VERSIONS")
 }
 file_name() { pin "$1" urls | sed -n '1s,.*/,,p'; }
-has_checksum() { [[ $(sha256 "$1") == "$(pin "$2" sum)" ]]; }
 
 # store_path COMPONENT: prints its directory, named after version and checksum.
 store_path() {
@@ -41,30 +40,26 @@ fetch() {
     SERVICE_PATH=$(readlink "$OPT/metrics-service") || SERVICE_PATH="the store path of the service"
     return
   fi
-  if [[ -n $SERVICE_BINARY ]]; then
-    take_service "$SERVICE_BINARY"
-  else
-    build_service
-    take_service "$BUILT"
-  fi
+  if [[ -z $SERVICE_BINARY ]]; then build_service; fi
+  take_service "${SERVICE_BINARY:-$BUILT}"
 }
 
 # download COMPONENT DIRECTORY: copies it from --from, or tries its URLs in turn.
 download() {
-  local component=$1 file part url sum number=0
-  file=$2/$(file_name "$1") sum=$(pin "$1" sum)
+  local what file part url sum number=0
+  file=$2/$(file_name "$1") sum=$(pin "$1" sum) what="$1 $(pin "$1" version)"
   mkdir -p "$2"
   if [[ -n $FROM ]]; then cp "$FROM/${file##*/}" "$file"; fi
-  if [[ -f $file ]] && has_checksum "$file" "$component"; then return; fi
+  if [[ $(sha256 "$file") == "$sum" ]]; then return; fi
   [[ -z $FROM ]] ||
     die "checksum mismatch: $FROM/${file##*/} does not match $VERSIONS" "download that file again"
-  say "    downloading $component $(pin "$component" version)"
+  say "    downloading $what"
   while read -r url; do
     # Only the same file from the same server is resumed.
     part=$file.${sum::8}-$((++number)).part
     if ! transfer "$url" "$part"; then
       warn "could not download $url"
-    elif has_checksum "$part" "$component"; then
+    elif [[ $(sha256 "$part") == "$sum" ]]; then
       mv -f "$part" "$file"
       rm -f "$file".*.part
       return
@@ -72,8 +67,8 @@ download() {
       warn "checksum mismatch for $url: got $(sha256 "$part"), expected $sum"
       rm -f "$part"
     fi
-  done < <(pin "$component" urls)
-  die "$component $(pin "$component" version) could not be downloaded from any of its URLs" \
+  done < <(pin "$1" urls)
+  die "$what could not be downloaded from any of its URLs" \
     "check network and disk, or use --download DIR elsewhere and --from DIR here"
 }
 
