@@ -56,9 +56,7 @@ shell_words() {
 VERSION=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' "$ROOT/Cargo.toml")
 # The checkout in hints. A zip archive or a network share might have dropped the x bits.
 SCRIPTS=$(shell_words "$ROOT")
-if [[ ! -x $ROOT/install.sh || ! -x $ROOT/verify.sh || ! -x $ROOT/uninstall.sh ]]; then
-  SCRIPTS="bash $SCRIPTS"
-fi
+if [[ ! -x $ROOT/install.sh ]]; then SCRIPTS="bash $SCRIPTS"; fi
 readonly VERSION SCRIPTS
 
 # Prints the head of the calling script.
