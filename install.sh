@@ -1,26 +1,27 @@
 #!/bin/bash
-# Installs metrics-stack on this host: the service, Grafana Alloy, Prometheus and Grafana as systemd units,
-# and proves that requests to the service arrive as samples. Run it again to repair or to upgrade.
+# Installs metrics-stack on this host: the service, Grafana Alloy, Prometheus and Grafana as
+# systemd units, and verifies that they work together. Rerun it to repair or to upgrade.
 #
 #   sudo ./install.sh [OPTION...]
 #
-#   --from DIR             take the archives from a folder, without network
-#   --download DIR         only fetch the archives into a folder, for a host without network
-#   --versions FILE        take the archives' versions, sums and addresses from FILE instead of etc/versions.conf
-#   --service-binary FILE  take the service from FILE instead of building it here
-#   --forward-url URL      send the samples to a receiver of remote write as well, from now on; with
-#     --forward-user NAME --forward-password-file FILE, or --forward-token-file FILE, to log in there
-#     --forward-ca FILE         the certificate of who signed the receiver's, where the host does not trust them
-#     --forward-tenant ID       for the header X-Scope-OrgID
-#     --forward-query-url URL   the base of its query API, by which verify.sh proves arrival, where it can't be derived
-#   --no-forward           no longer
-#   --role agent|full      agent: the service and Alloy only, which forwards; full (the default): with Prometheus and Grafana
-#   --allow-downgrade      let an older version of a server have the data of a newer one
-#   --dry-run              print what would be done, and change nothing
-#   --help                 print this
-#   --version              print the version of metrics-stack
+#   --from DIR                    read the archives from a directory, without network
+#   --download DIR                only download the archives, for a host without network
+#   --versions FILE               versions, checksums and URLs (default: etc/versions.conf)
+#   --service-binary FILE         install this program as the service instead of building it
+#   --forward-url URL             also send the samples to this remote-write endpoint
+#   --forward-user NAME           user name there
+#   --forward-password-file FILE  password there
+#   --forward-token-file FILE     bearer token there, instead of user and password
+#   --forward-ca FILE             CA certificate of the endpoint
+#   --forward-tenant ID           value of the header X-Scope-OrgID
+#   --forward-query-url URL       base of its query API, if it can't be derived
+#   --no-forward                  stop forwarding
+#   --role agent|full             agent: only the service and Alloy (default: full)
+#   --allow-downgrade             allow replacing a component with an older version
+#   --dry-run                     print the changes without making them
+#   --help, --version             print this, or the version
 #
-# Exit status: 0 when the stack runs and is verified, 1 when not, 2 for a wrong call.
+# Exit status: 0 if the stack runs and is verified, 1 if not, 2 on usage errors.
 
 # shellcheck disable=SC2034  # lib/ reads what is set here
 set -euo pipefail
@@ -29,35 +30,29 @@ ROOT=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source=lib/common.sh
 for file in "$ROOT"/lib/*.sh; do . "$file"; done
 
-# What the options say.
-FROM='' DOWNLOAD='' SERVICE_BINARY='' VERSIONS=$ROOT/etc/versions.conf ALLOW_DOWNGRADE='' DRY_RUN=''
-BUILD='' STEP='' PREVIOUS=''
-# What they say of forwarding: keys of SETTINGS, with files for the credentials, and `none` to end it.
-declare -A OPTIONS=()
-
 main() {
   parse_options "$@"
-  # Nothing that lies in the caller's folder is to be read by a program that root runs.
+  # The caller's directory might contain files that our programs read.
   cd /
-  [[ -z $DOWNLOAD ]] || download_only
+  if [[ -n $DOWNLOAD ]]; then download_only; fi
   require_root "$@"
   lock
   merge_settings
   remove_leftovers
   PREVIOUS=$(readlink "$OPT/current") || :
-  [[ -n $DRY_RUN ]] || start_log install
+  if [[ -z $DRY_RUN ]]; then start_log install; fi
   trap 'finish $?' EXIT
   trap 'exit 130' INT TERM HUP
   run preflight
   run dependencies
-  ((${#OPTIONS[@]} == 0)) || [[ -z ${SETTINGS["url"]-} ]] || run forward
+  if ((${#OPTIONS[@]} > 0)) && [[ -n ${SETTINGS["url"]-} ]]; then run forward; fi
   run fetch
   run release
   run activate "$NEW_RELEASE"
-  [[ -z $DRY_RUN ]] || exit 0
+  if [[ -n $DRY_RUN ]]; then exit 0; fi
   empty "$CACHE"
   run verify
-  print_summary "$CHANGED"
+  print_summary
 }
 
 run() {
@@ -67,97 +62,117 @@ run() {
 }
 
 parse_options() {
-  local option
   while (($#)); do
-    option=$1
-    # Those with a value take it first.
-    case $option in
-    --from | --download | --versions | --service-binary | --role | --forward-*)
-      [[ -n ${2-} ]] || usage_error "$1 needs a value"
-      [[ $1 =~ ^--(download|role|forward-(url|user|tenant|query-url))$ || ($1 == --from && -d $2) || ($1 != --from && -f $2) ]] || usage_error "$1: $2 does not exist, or is of another kind"
-      shift
-      ;;&
-    --from) FROM=$(realpath "$1") ;;
-    --download) DOWNLOAD=$(realpath --canonicalize-missing "$1") ;;
-    --versions) VERSIONS=$(realpath "$1") ;;
-    --service-binary) SERVICE_BINARY=$(realpath "$1") ;;
-    --role) OPTIONS["role"]=$1 ;;
-    --forward-url | --forward-user | --forward-tenant | --forward-query-url) OPTIONS[${option#--forward-}]=$1 ;;
-    --forward-password-file | --forward-token-file | --forward-ca) option=${option%-file} && OPTIONS[${option#--forward-}]=$(realpath "$1") ;;
+    case $1 in
     --no-forward) OPTIONS["none"]=1 ;;
     --allow-downgrade) ALLOW_DOWNGRADE=1 ;;
     --dry-run) DRY_RUN=1 ;;
     --help) manual && exit ;;
     --version) echo "metrics-stack $VERSION" && exit ;;
-    *) usage_error "unknown option $option" ;;
+    *)
+      parse_value "$@"
+      shift
+      ;;
     esac
     shift
   done
   [[ -z $FROM || -z $DOWNLOAD ]] || usage_error "--from and --download exclude each other"
-  [[ $FROM != "$CACHE" ]] || usage_error "what lies in $CACHE is used without --from"
+  [[ $FROM != "$CACHE" ]] || usage_error "files in $CACHE are used without --from"
+}
+
+# parse_value OPTION [VALUE...]
+parse_value() {
+  local name=${1#--forward-}
+  name=${name%-file}
+  case $1 in
+  --from) need_path -d directory "$@" && FROM=$(realpath "$2") ;;
+  --download) need_value "$@" && DOWNLOAD=$(realpath --canonicalize-missing "$2") ;;
+  --versions) need_path -f file "$@" && VERSIONS=$(realpath "$2") ;;
+  --service-binary) need_path -f file "$@" && SERVICE_BINARY=$(realpath "$2") ;;
+  --role) need_value "$@" && OPTIONS["role"]=$2 ;;
+  --forward-url | --forward-user | --forward-tenant | --forward-query-url)
+    need_value "$@" && OPTIONS[$name]=$2
+    ;;
+  --forward-password-file | --forward-token-file | --forward-ca)
+    need_path -f file "$@" && OPTIONS[$name]=$(realpath "$2")
+    ;;
+  *) usage_error "unknown option $1" ;;
+  esac
+}
+need_value() { [[ -n ${2-} ]] || usage_error "$1 needs a value"; }
+# need_path TEST KIND OPTION VALUE
+need_path() {
+  need_value "${@:3}"
+  test "$1" "$4" || usage_error "$3: no such $2: $4"
 }
 
 download_only() {
-  local component problems=0
+  local component
   check_pins
-  has curl || fail_check "curl is not there" "install the package curl"
-  ((problems == 0)) || exit 1
+  has curl || fail_check "curl is not installed" "install the package curl"
+  exit_on_problems
   for component in "${ARCHIVE_COMPONENTS[@]}"; do download "$component" "$DOWNLOAD"; done
-  say "the archives are in $DOWNLOAD: bring that folder to the host and run there: sudo ./install.sh --from FOLDER --service-binary FILE"
+  say "downloaded to $DOWNLOAD; copy it to the host and run there:" \
+    "sudo ./install.sh --from DIR --service-binary FILE"
   exit
 }
 
-# What is started is worth more than a check that is wrong: whatever this says, nothing is taken back.
+# A failed check causes no rollback, because the check itself might be wrong.
 verify() {
-  # Without the lock: it changes nothing.
-  if [[ -n $CHANGED ]]; then bash "$ROOT/verify.sh"; else bash "$ROOT/verify.sh" --quick; fi 9<&- ||
-    die "the stack runs, but not everything holds" "see the ✗ above, then run: $SCRIPTS/verify.sh"
+  local options=()
+  if [[ -z $CHANGED ]]; then options=(--quick); fi
+  # Without the lock, because it changes nothing.
+  bash "$ROOT/verify.sh" "${options[@]}" 9<&- ||
+    die "the stack is running, but some checks failed" "fix them, then run: $SCRIPTS/verify.sh"
 }
 
-# The end of every run, however it comes.
+# finish STATUS: ends every run, also an interrupted one.
 finish() {
   trap '' INT TERM HUP
   set +e
-  # The command that a signal has cut off may have had its output elsewhere.
-  exec >&7 2>&1
-  stop_progress
+  restore_output
   remove_leftovers
-  [[ -z $BUILD ]] || kill -- "-$BUILD" 2>/dev/null
   if (($1 != 0)) && [[ $STEP != verify ]]; then roll_back "$1"; fi
   remove_traces
   finish_log "$1"
   exit "$1"
 }
 
-# What has failed is left for what was active before. Errors on the way end it, hence the subshell and no condition.
+# A subshell with set -e ends at its first error, unless it is a condition.
 roll_back() {
-  (($1 == 130)) || [[ -n ${ERROR_SHOWN-} ]] || error "the step $STEP failed" "the lines above say why; if not to you, report it with what this writes: sudo $SCRIPTS/verify.sh --report FILE"
-  rm -f "$RESERVE"
+  local hint
+  if (($1 != 130)) && [[ -z $ERROR_SHOWN ]]; then
+    hint="see the output above; to report a bug, attach the file written by:"
+    error "step $STEP failed" "$hint sudo $SCRIPTS/verify.sh --report FILE"
+  fi
   ROLLING_BACK=1
   if [[ -z $CHANGED ]]; then
-    echo "nothing has been changed"
-    [[ ! -L $OPT/pending ]] || echo "an earlier run was cut off: it is finished when this succeeds"
+    say "nothing has been changed"
+    if [[ -L $OPT/pending ]]; then say "the next successful run finishes an interrupted one"; fi
   elif [[ ! -L $OPT/pending || $(readlink "$OPT/current") != "$PREVIOUS" ]]; then
-    echo "the release is active all the same; what is left to do, the next run does"
+    say "the release is active; the next run finishes the cleanup"
   else
-    echo "going back to what was active before (Ctrl-C does not end this)"
+    say "rolling back to the previous release (Ctrl-C is ignored)"
     (
       set -e
       activate "$(readlink --canonicalize-existing "$OPT/current" || echo "$EMPTY_RELEASE")"
     )
     case $? in
-    0) echo "everything is back as it was" ;;
-    *) error "the way back failed, too" "mend what is said above and run this again: it goes on from here. Data and edited files are untouched" ;;
+    0) say "rollback complete" ;;
+    *) error "the rollback failed too" "fix the errors above and run this again; it resumes" ;;
     esac
   fi
   (
     set -e
     remove_unused
   )
-  [[ -z $FROM ]] || rm -f "${ARCHIVE[@]}"
+  if [[ -n $FROM ]]; then rm -f "${ARCHIVE[@]}"; fi
   rmdir "$CACHE" 2>/dev/null
-  ! has_files "$CACHE" || echo "kept: what has arrived in $CACHE, for the next run to go on from; uninstall.sh --purge takes it"
-  [[ ! -d $VAR || -e $OPT/current ]] || print_kept
+  if has_files "$CACHE"; then
+    say "kept: downloads in $CACHE, to be resumed by the next run;" \
+      "uninstall.sh --purge removes them"
+  fi
+  if [[ -d $VAR && ! -e $OPT/current ]]; then print_kept; fi
 }
 
 main "$@"

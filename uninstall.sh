@@ -1,14 +1,14 @@
 #!/bin/bash
-# Takes metrics-stack off this host: what its releases brought, and nothing else. Data and edited configuration stay, and a
-# later install goes on from there.
+# Removes metrics-stack from this host. Data and edited configuration stay, and a later install
+# uses them.
 #
 #   sudo ./uninstall.sh [OPTION...]
 #
-#   --purge  take data, edited configuration and logs as well, and leave no trace; asks first where somebody can answer
+#   --purge  also remove data, edited configuration and logs (asks first on a terminal)
 #   --yes    do not ask
 #   --help   print this
 #
-# Exit status: 0 when nothing of it is left but what the last lines name, 1 when not, 2 for a wrong call.
+# Exit status: 0 if only what the last lines name is left, 1 if not, 2 on usage errors.
 
 set -euo pipefail
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -28,7 +28,7 @@ main() {
   done
   cd /
   require_root "$@"
-  [[ -z $purge || -n $yes || ! -t 0 ]] || ask
+  if [[ -n $purge && -z $yes && -t 0 ]]; then confirm; fi
   lock
   remove_leftovers
   if [[ -n $purge ]]; then
@@ -36,7 +36,7 @@ main() {
     purge
   elif [[ -L $OPT/current || -L $OPT/pending ]]; then
     start_log uninstall
-    trap 'finish $?' EXIT
+    trap 'finish_uninstall $?' EXIT
     trap 'exit 130' INT TERM HUP
     say "==> remove"
     activate "$EMPTY_RELEASE"
@@ -47,20 +47,21 @@ main() {
   empty "$CACHE"
   print_kept
   remove_traces
-  [[ -z $LEFT ]] || die "$LEFT" "see why it can't be deleted, then run: $(call_of --purge --yes)"
+  [[ -z $LEFT ]] || die "could not delete $LEFT" "find out why, then run: $(call_of --purge --yes)"
 }
 
-finish() {
+finish_uninstall() {
   trap '' INT TERM HUP
-  exec >&7 2>&1
-  (($1 == 0)) || say "not all of it is done: run this again, or install.sh, and it goes on from here"
+  restore_output
+  if (($1 != 0)); then say "uninstall incomplete: rerun this, or install.sh, to continue"; fi
   finish_log "$1"
 }
 
-ask() {
+confirm() {
   local answer
-  read -r -p 'This deletes all samples, dashboards and settings of metrics-stack on this host. Type yes to go on: ' answer
-  [[ $answer == yes ]] || die "nothing has been changed" "answer yes, or run: $(call_of --purge --yes)"
+  read -r -p 'Delete all samples, dashboards and settings of metrics-stack? Type yes: ' answer
+  [[ $answer == yes ]] ||
+    die "nothing has been changed" "answer yes, or run: $(call_of --purge --yes)"
 }
 
 main "$@"

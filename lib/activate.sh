@@ -53,7 +53,6 @@ begin_activation() {
     for path in $(shipped "$OPT/current"); do exists "$(installed_path "$path")" || echo "$path"; done >"$STATE/deleted"
     sync "$STATE/deleted"
   fi
-  [[ -n $ROLLING_BACK || $RELEASE == "$EMPTY_RELEASE" ]] || head -c 2M /dev/zero >"$RESERVE"
   set_link "$OPT/pending" "releases/${RELEASE##*/}"
   CHANGED=1
   [[ $RELEASE == "$EMPTY_RELEASE" ]] || selinux_allow_proxy on
@@ -112,20 +111,6 @@ link_program() {
   fi
 }
 
-replace_file() {
-  sync "$1"
-  mv --force --no-target-directory "$1" "$2"
-  ! has restorecon || restorecon "$2"
-  sync "${2%/*}"
-}
-
-# set_link LINK TARGET
-set_link() {
-  ln -sfn "$2" "$1.part"
-  mv --force --no-target-directory "$1.part" "$1"
-  sync "${1%/*}"
-}
-
 # enable_new_units PART: only what this release brings to the host. A person's `disable` of what was there before stays.
 enable_new_units() {
   local unit
@@ -173,10 +158,4 @@ remove_unused() {
   for thing in "$STORE"/*; do
     [[ ! -e $thing/.manifest || $named == *"$thing"* ]] || discard "$thing"
   done
-}
-
-# discard FOLDER: under another name first, as a name means that all of it is there.
-discard() {
-  mv --no-target-directory "$1" "${1%/*}/.old"
-  rm -rf "${1%/*}/.old"
 }

@@ -1,7 +1,10 @@
-# What is taken away when nothing is active any more, and by a purge.
+# Removes temporary files, empty directories, and with --purge everything.
 
-# What no run that was cut off, or that is over, has any use of.
-remove_leftovers() { rm -rf "$RUN"/{release,stage,credentials} "$RELEASES"/.{new,old} "$STORE"/.{new,old,service}; }
+# Temporary files of interrupted runs.
+remove_leftovers() {
+  rm -rf "$STAGED" "$RUN/stage" "$RUN/credentials" "$RELEASES/.new" "$RELEASES/.old" \
+    "$STORE/.new" "$STORE/.old" "$SERVICE_NEW"
+}
 
 # empty DIRECTORY: deletes it and its content. A mount point or a symlink to a directory stays.
 empty() {
@@ -10,59 +13,80 @@ empty() {
 }
 has_files() { [[ -n $(find "$1/" ! -type d -print -quit 2>/dev/null) ]]; }
 
-# Where nothing is active and nothing of a person's is left, the last release and our notes go, too.
+# Removes our notes if no release is active. The last release stays next to edited files, because
+# the next install compares them.
 remove_traces() {
+  local data
   [[ ! -L $OPT/current && ! -L $OPT/pending ]] || return 0
   rm -rf "$RUN"
-  if ! has_files "$ETC" && [[ -z $(edited_units)$(find "$VAR" -mindepth 1 -maxdepth 1 ! -name install 2>/dev/null) ]]; then
+  data=$(find "$VAR" -mindepth 1 -maxdepth 1 ! -name install 2>/dev/null) || :
+  if ! has_files "$ETC" && [[ -z $(edited_units)$data ]]; then
     empty "$RELEASES"
     empty "$VAR"
   fi
   rmdir "$STORE" "$RELEASES" "$OPT" "$PRIVATE/metrics-stack" 2>/dev/null || :
 }
 
-# Writes nothing, as the disk may be full.
+# Writes nothing, because the disk might be full.
 purge() {
-  local unit units folder folders=("$ETC" "$PRIVATE/metrics-stack" "$LOGS" "$OPT" "$VAR" "$CACHE")
-  mapfile -t units < <({ printf 'systemd/%s\n' "${UNITS[@]}" && shipped "$RELEASES"/* | grep '^systemd/[^/]*$'; } | sort -u | sed 's,^systemd/,,')
+  local unit directory directories units
+  directories=("$ETC" "$PRIVATE/metrics-stack" "$LOGS" "$OPT" "$VAR" "$CACHE")
+  mapfile -t units < <({
+    printf 'systemd/%s\n' "${UNITS[@]}"
+    shipped "$RELEASES"/* | grep '^systemd/[^/]*$'
+  } | sort -u | sed 's,^systemd/,,')
   stop_units metrics-stack.target metrics-service.socket metrics-alloy-ui.socket "${units[@]}"
   for unit in "${units[@]}"; do
-    rm -rf "${UNIT_DIR:?}/$unit" "$UNIT_DIR"/*.wants/"$unit" {"$UNIT_DIR",/etc/systemd/system.control,/run/systemd/{system,system.control}}/"$unit".{d,wants}
+    rm -rf "${UNIT_DIR:?}/$unit" "$UNIT_DIR"/*.wants/"$unit"
+    for directory in "$UNIT_DIR" "$UNIT_DIR.control" /run/systemd/system{,.control}; do
+      rm -rf "${directory:?}/$unit.d" "$directory/$unit.wants"
+    done
   done
-  rm -f "$UNIT_DIR/.metrics-stack.part"
+  rm -f "$UNIT_DIR/.metrics-stack.part" /tmp/metrics-stack-login-*
   systemctl daemon-reload
   systemctl reset-failed 'metrics-*' 2>/dev/null || :
   selinux_allow_proxy off
-  PURGED_PACKAGES=$(packages)
-  # Each can be on a disk of its own, by a mount or a symlink.
-  for folder in "$PRIVATE"/metrics-stack/* "$STORE" "$RELEASES" "${folders[@]}"; do
-    empty "$folder"
-    rm -rf "$folder" 2>/dev/null || :
+  print_packages
+  # Each can be a mount point or a symlink.
+  for directory in "$PRIVATE"/metrics-stack/* "$STORE" "$RELEASES" "${directories[@]}"; do
+    empty "$directory"
+    rm -rf "$directory" 2>/dev/null || :
   done
-  name_left "${folders[@]}"
-  rm -f /tmp/metrics-stack-login-*
+  list_left "${directories[@]}"
 }
 
-# name_left DIRECTORY...: prints what a purge could not delete: mount points, and what is an error.
-LEFT=''
-name_left() {
-  local path rest=()
+# list_left DIRECTORY...: prints mount points, and leaves other files in LEFT.
+list_left() {
+  local path left=()
   while read -r path; do
-    if mountpoint --quiet "$path"; then say "kept: the mount point $path"; else rest+=("$path"); fi
+    if mountpoint --quiet "$path"; then say "kept: mount point $path"; else left+=("$path"); fi
   done < <(find "$@" \( ! -type d -o -empty \) 2>/dev/null)
-  ((${#rest[@]} == 0)) || LEFT="${#rest[@]} files could not be deleted, the first is ${rest[0]}"
+  LEFT=${left[0]-}
 }
 
-edited_units() { local unit && for unit in "${UNITS[@]}"; do ! exists "$UNIT_DIR/$unit" || echo "$UNIT_DIR/$unit"; done; }
-packages() { [[ ! -e $STATE/packages ]] || sort -u "$STATE/packages" | paste -sd' '; }
-
+edited_units() {
+  local unit
+  for unit in "${UNITS[@]}"; do
+    if exists "$UNIT_DIR/$unit"; then echo "$UNIT_DIR/$unit"; fi
+  done
+}
 print_kept() {
-  local needed=${PURGED_PACKAGES-$(packages)}
-  ! has_files "$ETC" || say "kept: configuration in $ETC, as a person edited or made it"
-  [[ -z $(edited_units) ]] || say "kept: units that a person has edited: $(edited_units | paste -sd' ')"
-  ! compgen -G "$STATE/credentials/*" >/dev/null || say "kept: where it forwards to, and what it logs in with there, in $RELEASES and $STATE"
-  ! has_files "$PRIVATE/metrics-stack" || say "kept: data in $VAR"
-  ! has_files "$LOGS" || say "kept: logs of installs in $LOGS; uninstall.sh --purge takes all of these"
-  [[ -z $needed ]] || say "kept: the packages that the install needed: $needed"
-  say "kept: what systemd's journal has of the units, and the build cache target/ in the checkout"
+  local units
+  units=$(edited_units | paste -sd' ')
+  if has_files "$ETC"; then say "kept: configuration you edited or added in $ETC"; fi
+  if [[ -n $units ]]; then say "kept: units you edited: $units"; fi
+  if has_files "$STATE/credentials"; then
+    say "kept: forwarding settings and credentials in $RELEASES and $STATE"
+  fi
+  if has_files "$PRIVATE/metrics-stack"; then say "kept: data in $VAR"; fi
+  if has_files "$LOGS"; then
+    say "kept: logs in $LOGS (uninstall.sh --purge removes all of this)"
+  fi
+  print_packages
+  say "kept: journal entries, and the build cache target/ in the checkout"
+}
+print_packages() {
+  if [[ -e $STATE/packages ]]; then
+    say "kept: packages installed for it: $(sort -u "$STATE/packages" | paste -sd' ')"
+  fi
 }

@@ -7,7 +7,6 @@ readonly STAGE=$RUN/stage
 declare -A WRITTEN=()
 
 check_configuration() {
-  local problems=0
   stage
   ! role_has prometheus || check_prometheus
   check_alloy

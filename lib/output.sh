@@ -1,44 +1,82 @@
-# What a person sees while a long step is at work, and at the end.
+# Messages, the log of a run, and the summary at its end.
 
-# start_progress TEXT, stop_progress: between the two a terminal shows that it is at work and for how long; elsewhere it is one line.
-TICKER=''
-start_progress() {
-  if [[ ! -t 8 ]]; then say "    $1" && return; fi
-  # Without descriptor 9, which is the lock, and ending with this script, however that ends.
-  (seconds=0 && while kill -0 "$$" 2>/dev/null && printf '\r    %s, %s s' "$1" "$seconds"; do sleep 1 && seconds=$((seconds + 1)); done) >&8 9<&- &
-  TICKER=$!
+say() { printf '%s\n' "$*"; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
+# error WHAT HINT
+error() {
+  ERROR_SHOWN=1
+  printf 'error: %s\n  hint: %s\n' "$1" "$2" >&2
 }
-stop_progress() {
-  [[ -n $TICKER ]] || return 0
-  kill "$TICKER" 2>/dev/null || :
-  wait "$TICKER" 2>/dev/null || :
-  TICKER=''
-  echo >&8 || :
+die() {
+  error "$@"
+  exit 1
+}
+usage_error() {
+  error "$1" "$(call_of --help) lists the options"
+  exit 2
+}
+# fail_check WHAT HINT: lets a step report all problems before exit_on_problems ends it.
+fail_check() {
+  error "$@"
+  PROBLEMS=$((PROBLEMS + 1))
+}
+exit_on_problems() { ((PROBLEMS == 0)) || exit 1; }
+
+# start_log NAME: copies the output from here on to a log file. The copying process ignores signals,
+# so it outlives the terminal. File descriptor 7 leads to it.
+exec 7>&1
+start_log() {
+  mkdir -p "$LOGS" 2>/dev/null || return 0
+  LOG=$LOGS/$(date +%Y%m%d-%H%M%S)-$1.log
+  exec 7> >(trap '' INT TERM HUP PIPE && exec 9<&- && copy_lines)
+  LOGGER=$!
+  restore_output
 }
 
-# print_summary CHANGED: the last lines of an install that is verified.
+# An interrupted command might have had its output redirected.
+restore_output() { exec >&7 2>&1; }
+
+# The tee of uutils coreutils 0.8 ends after its first read.
+copy_lines() {
+  local line
+  while IFS= read -r line || [[ -n $line ]]; do
+    printf '%s\n' "$line" >>"$LOG" || :
+    printf '%s\n' "$line" || :
+  done 2>/dev/null
+}
+
+# finish_log STATUS: waits up to 1 s for the last lines.
+finish_log() {
+  if (($1 != 0)) && [[ -n $LOG ]]; then say "log of this run: $LOG"; fi
+  exec >/dev/null 2>&1 7>&1
+  for _ in {1..10}; do ! kill -0 "$LOGGER" 2>/dev/null || sleep 0.1; done
+}
+
 print_summary() {
-  if [[ -z $1 ]]; then
-    say "metrics-stack $VERSION runs, and nothing had to be changed.$(! role_has grafana || echo " Grafana: http://127.0.0.1:3001")"
+  local tunnel='-L 3001:127.0.0.1:3001 -L 3000:127.0.0.1:3000 -L 9090:127.0.0.1:9090'
+  if [[ -z $CHANGED ]]; then
+    say "metrics-stack $VERSION is running; nothing had to be changed"
     return
   fi
-  if ! role_has grafana; then
+  if role_has grafana; then
+    cat <<END
+
+metrics-stack $VERSION is running, reachable from this host only:
+  Grafana     http://127.0.0.1:3001  login admin / admin, change it at /profile/password
+  Alloy       http://127.0.0.1:3000  scrape targets and pipeline
+  Prometheus  http://127.0.0.1:9090  samples and alerts
+  Service     http://127.0.0.1:8000  /health, /metrics, /simulate-load
+SSH tunnel:          ssh $tunnel ${SUDO_USER:-root}@$(uname -n)
+Generate traffic:    curl 'http://127.0.0.1:8000/simulate-load?duration_ms=500'
+END
+  else
     say "
-metrics-stack $VERSION runs on this host as an agent and sends all samples to ${SETTINGS["url"]}, as those of $(uname -n).
-Your own application:  a file in $ETC/targets.d, as example.yml.disabled there shows
-When in doubt:         $SCRIPTS/verify.sh
-Out again:             sudo $SCRIPTS/uninstall.sh, with --purge data and all"
-    return
+metrics-stack $VERSION is running as an agent, which sends the samples of $(uname -n)" \
+      "to ${SETTINGS["url"]}"
   fi
-  say "
-metrics-stack $VERSION runs on this host, and only this host reaches it:
-  Grafana      http://127.0.0.1:3001  dashboards; login admin / admin, to be changed at /profile/password
-  Alloy        http://127.0.0.1:3000  what is scraped and where it goes
-  Prometheus   http://127.0.0.1:9090  samples and alerts
-  the service  http://127.0.0.1:8000  /health, /metrics, /simulate-load
-From your machine:     ssh -L 3001:127.0.0.1:3001 -L 3000:127.0.0.1:3000 -L 9090:127.0.0.1:9090 ${SUDO_USER:-root}@$(uname -n)
-Something to look at:  curl 'http://127.0.0.1:8000/simulate-load?duration_ms=500'
-Your own application:  a file in $ETC/targets.d, as example.yml.disabled there shows
-When in doubt:         $SCRIPTS/verify.sh
-Out again:             sudo $SCRIPTS/uninstall.sh, with --purge data and all"
+  cat <<END
+Add an application:  a file in $ETC/targets.d (see example.yml.disabled there)
+Verify:              $SCRIPTS/verify.sh
+Uninstall:           sudo $SCRIPTS/uninstall.sh (--purge also deletes data)
+END
 }

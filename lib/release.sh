@@ -1,73 +1,75 @@
-# Builds what is activated: a tree for each component, and a release that names them, with configuration and units as they are
-# shipped. Each is made under another name and renamed when all of it is there and on the disk: a name means complete.
+# Builds a store path for each component, and a release: links to them, configuration and units.
 
-# The release of this run, first in /run, so that nothing is written where nothing is new.
-readonly STAGED=$RUN/release
-
-# release: leaves in NEW_RELEASE the folder to be activated.
+# Leaves in NEW_RELEASE the directory to activate.
 release() {
   local component id
-  for component in "${ARCHIVE_COMPONENTS[@]}"; do
-    [[ -z ${ARCHIVE[$component]-} ]] || unpack "$component" "${ARCHIVE[$component]}"
-  done
-  [[ ! -d $SERVICE_NEW ]] || publish_store_path "$SERVICE_NEW" metrics-service
+  for component in "${!ARCHIVE[@]}"; do unpack "$component" "${ARCHIVE["$component"]}"; done
+  if [[ -d $SERVICE_NEW ]]; then publish_store_path "$SERVICE_NEW" metrics-service; fi
   stage_release
-  if [[ -n $DRY_RUN ]]; then NEW_RELEASE=$STAGED && return; fi
+  NEW_RELEASE=$STAGED
+  if [[ -n $DRY_RUN ]]; then return; fi
   check_configuration
   id=$VERSION-$(digest "$STAGED")
   NEW_RELEASE=$RELEASES/$id
-  [[ ! -d $NEW_RELEASE || $(digest "$NEW_RELEASE") != "${id##*-}" ]] || return 0
+  if [[ -d $NEW_RELEASE && $(digest "$NEW_RELEASE") == "${id##*-}" ]]; then return; fi
   mkdir -p "$RELEASES"
   cp --archive "$STAGED" "$RELEASES/.new"
   publish "$RELEASES/.new" "$NEW_RELEASE"
 }
 
-# publish NEW PATH: gives it its name when it is on the disk.
-publish() {
-  [[ ! -d $2 ]] || discard "$2"
-  ! has restorecon || restorecon -R "$1"
-  sync --file-system "$1"
-  mv --no-target-directory "$1" "$2"
-  sync "${2%/*}"
+# digest DIRECTORY: prints a checksum of files and link targets.
+digest() {
+  (cd "$1" && {
+    find . -type f -exec sha256sum {} +
+    find . -type l -printf '%p %l\n'
+  } | sort | sha256sum | cut -c1-8)
 }
 
-# The sum of what is in a folder: files and where symlinks lead.
-digest() { (cd "$1" && { find . -type f -exec sha256sum {} + && find . -type l -printf '%p %l\n'; } | sort | sha256sum | cut -c1-8); }
-
-# A tree has the listing of its files, by which a file that is gone, or has another size or mode, is noticed.
-manifest() { find "$1" -mindepth 1 ! -name .manifest \( -type d -printf '%P\n' -o -printf '%P %m %s %l\n' \) | sort | sha256sum; }
+# manifest DIRECTORY: prints a checksum of paths, modes and sizes.
+manifest() {
+  find "$1" -mindepth 1 ! -name .manifest \( -type d -printf '%P\n' \
+    -o -printf '%P %m %s %l\n' \) | sort | sha256sum
+}
 is_intact() { [[ -e $1/.manifest && $(<"$1/.manifest") == "$(manifest "$1")" ]]; }
 
 # publish_store_path NEW COMPONENT
 publish_store_path() {
-  local tree
-  tree=$(store_path "$2")
+  local path
+  path=$(store_path "$2")
   manifest "$1" >"$1/.manifest"
-  # What runs from one that was not whole is started again.
-  [[ ! -d $tree ]] || { mkdir -p "$INCOMPLETE" && mark_incomplete "$2"; }
-  publish "$1" "$tree"
+  # Units that run from the damaged path must be restarted.
+  if [[ -d $path ]]; then
+    mkdir -p "$INCOMPLETE"
+    mark_incomplete "$2"
+  fi
+  publish "$1" "$path"
 }
 
+# unpack COMPONENT ARCHIVE
 unpack() {
   local new=$STORE/.new
-  start_progress "unpacking $1"
+  say "    unpacking $1"
   mkdir -p "$new/bin"
   case $2 in
-  *.tar.gz) tar --extract --gzip --no-same-owner --no-same-permissions --strip-components=1 --directory "$new" --file "$2" ;;
-  *.zip) if has unzip; then unzip -q -o "$2" -d "$new"; else python3 -I -m zipfile -e "$2" "$new"; fi ;;
-  *) false ;;
-  esac || die "$2 could not be unpacked" "see the lines above; is there room on the disk?"
-  stop_progress
-  # Grafana's archive has its programs in bin/ already; SELinux gives what lies there the label that may be executed.
+  *.tar.gz)
+    tar --extract --gzip --no-same-owner --no-same-permissions --strip-components=1 \
+      --directory "$new" --file "$2"
+    ;;
+  *)
+    if has unzip; then unzip -q -o "$2" -d "$new"; else python3 -I -m zipfile -e "$2" "$new"; fi
+    ;;
+  esac || die "could not unpack $2" "see the output above; is the disk full?"
+  # SELinux labels files in bin/ as executable. Grafana's archive has such a directory.
   case $1 in
   prometheus) mv "$new/prometheus" "$new/promtool" "$new/bin/" ;;
-  alloy) mv "$new/alloy-linux-$(architecture)" "$new/bin/alloy" && chmod 0755 "$new/bin/alloy" ;;
-  esac || die "$2 has not the files of $1" "is the line of $1 in $VERSIONS right?"
-  [[ -x $new/bin/$1 ]] || die "$2 has no program bin/$1" "is the line of $1 in $VERSIONS right?"
+  alloy) install -m 0755 "$new/alloy-linux-$(architecture)" "$new/bin/alloy" ;;
+  esac || :
+  [[ -x $new/bin/$1 ]] ||
+    die "$2 does not contain $1" "correct the line of $1 in $VERSIONS"
   publish_store_path "$new" "$1"
 }
 
-# compose: the release as it would be, from copies that nobody can change meanwhile.
+# Leaves the release in $STAGED, in /run, so that a rerun without changes writes to no disk.
 stage_release() {
   local path component
   while IFS= read -r path; do
@@ -75,14 +77,16 @@ stage_release() {
     mkdir -p "$STAGED/${path%/*}"
     install -m 0644 "$ROOT/$path" "$STAGED/$path"
   done < <(checkout_files)
-  for component in metrics-service "${ARCHIVE_COMPONENTS[@]}"; do ln -s "$(store_path "$component")" "$STAGED/$component"; done
+  for component in metrics-service "${ARCHIVE_COMPONENTS[@]}"; do
+    ln -s "$(store_path "$component")" "$STAGED/$component"
+  done
   stage_forwarding
 }
 
-# What git knows of, so that nothing is installed that only lies about in a clone. Where there is no git, all that is there.
+# Prints the shipped files. Git knows which ones are stray.
 checkout_files() {
-  { as_builder git -C "$ROOT" ls-files etc systemd 2>/dev/null | grep . || (cd "$ROOT" && find etc systemd -type f); } | grep -v '^etc/versions.conf$'
+  {
+    as_builder git -C "$ROOT" ls-files etc systemd 2>/dev/null | grep . ||
+      (cd "$ROOT" && find etc systemd -type f)
+  } | grep -v '^etc/versions.conf$'
 }
-
-# What only checks needs none of root's rights.
-as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs "$@"; }

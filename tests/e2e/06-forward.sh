@@ -268,7 +268,7 @@ role_changes() {
     /etc/systemd/system/metrics-grafana.service
   equal "that unit" "$(in_container systemctl is-active metrics-grafana || :) $(in_container systemctl is-enabled metrics-grafana || :)" "inactive disabled"
   in_container sh -c "sed '/^prometheus/s/ [0-9.]* / 0.0.1 /' $ARCHIVE_DIR/versions.conf >/root/older.conf"
-  fails_with 1 "has run on the data here, and 0.0.1 is older" --role full --versions /root/older.conf
+  fails_with 1 " to 0.0.1: it might not read its data" --role full --versions /root/older.conf
   in_container test -e /var/lib/metrics-stack/prometheus/wal -a -e /var/lib/metrics-stack/grafana/grafana.db
 }
 
@@ -290,7 +290,7 @@ central_server_is_down_for_gamma() { ! on_central curl --silent --insecure --out
 
 # Settings of forwarding survive an uninstall.
 uninstall_keeps_it() {
-  contains "$(uninstall)" "kept: where it forwards to"
+  contains "$(uninstall)" "kept: forwarding settings and credentials"
   contains "$(install)" "✓ $PROOF"
   purge_leaves_no_trace "$1"
 }

@@ -171,7 +171,7 @@ uninstall_keeps_data() {
   samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p >"$SCRATCH/first-sample"
   keep uninstall uninstall
   contains "$(<"$SCRATCH/uninstall")" "kept: data in /var/lib/metrics-stack"
-  contains "$(<"$SCRATCH/uninstall")" "kept: configuration in /etc/metrics-stack"
+  contains "$(<"$SCRATCH/uninstall")" "kept: configuration you edited or added in /etc/metrics-stack"
   for port in "${PORTS[@]}"; do lacks "$(listening)" "127.0.0.1:$port"; done
   equal "programs and unit files" "$(in_container find /opt/metrics-stack/store /etc/systemd/system -name '*metrics-*' ! -name '*.d' 2>/dev/null || :)" ""
   contains "$(in_container cat /etc/metrics-stack/prometheus/retention.env)" 6d

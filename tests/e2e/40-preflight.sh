@@ -10,7 +10,7 @@ without_systemd() {
   local status=0
   keep refusal run_without_systemd trixie "${INSTALL[@]}" || status=$?
   equal "exit status" "$status" 1
-  contains "$(<"$SCRATCH/refusal")" "systemd is not the init of this host"
+  contains "$(<"$SCRATCH/refusal")" "this host was not booted with systemd"
   contains "$(<"$SCRATCH/refusal")" tests/e2e/try.sh
 }
 
@@ -18,9 +18,9 @@ without_systemd() {
 unsupported_systems() {
   # shellcheck disable=SC2016  # for the shell in the container
   in_container sh -c 'printf "#!/bin/sh\n[ \"\$1\" != LONG_BIT ] || echo 32\n" >/usr/local/bin/getconf && chmod 755 /usr/local/bin/getconf'
-  refuses 1 "with programs of 32 bits" in_container "${INSTALL[@]}"
-  contains "$(<"$SCRATCH/refusal")" "error: glibc is not there, Alloy needs 2.28"
-  contains "$(<"$SCRATCH/refusal")" "Alpine has musl instead"
+  refuses 1 ", 32-bit" in_container "${INSTALL[@]}"
+  contains "$(<"$SCRATCH/refusal")" "error: glibc 2.28 or newer is required (found: none)"
+  contains "$(<"$SCRATCH/refusal")" "Alpine has musl"
   in_container rm /usr/local/bin/getconf
   in_container sh -c 'echo 5.15.0-microsoft-standard-WSL2 >/run/osrelease'
   # shellcheck disable=SC2016  # for the shell in the container
@@ -32,21 +32,21 @@ unsupported_systems() {
 port_taken_by_a_program() {
   in_container systemd-run --quiet --unit=other "$HELPERS/web" 127.0.0.1:9090 /usr/src
   eventually 10 in_container curl --silent --output /dev/null http://127.0.0.1:9090/
-  refuses 1 "port 9090 is taken by web (process " in_container "${INSTALL[@]}"
+  refuses 1 "port 9090 is in use by web (PID " in_container "${INSTALL[@]}"
   in_container systemctl stop other
 }
 
 # As Cockpit's socket, which systemd holds.
 port_taken_by_a_socket_unit() {
   in_container systemd-run --quiet --unit=cockpit --socket-property=ListenStream=9090 true
-  refuses 1 "port 9090 is taken by the systemd unit cockpit.socket" in_container "${INSTALL[@]}"
-  contains "$(<"$SCRATCH/refusal")" "remedy: free it: systemctl disable --now cockpit.socket"
+  refuses 1 "port 9090 is in use by cockpit.socket" in_container "${INSTALL[@]}"
+  contains "$(<"$SCRATCH/refusal")" "hint: free it: systemctl disable --now"
   in_container systemctl stop cockpit.socket
 }
 
 disk_is_small() {
   in_container mount -t tmpfs -o size=50m none /opt
-  refuses 1 "MB of free disk" in_container "${INSTALL[@]}"
+  refuses 1 "MB of free disk space" in_container "${INSTALL[@]}"
   in_container umount /opt
 }
 
@@ -54,12 +54,12 @@ memory_is_small() {
   in_container sh -c 'sed "s/^MemTotal:.*/MemTotal: 400000 kB/" /proc/meminfo >/run/meminfo'
   # shellcheck disable=SC2016  # for the shell in the container
   refuses 1 "MB of memory" in_container unshare --mount sh -c 'mount --bind /run/meminfo /proc/meminfo && exec "$@"' sh "${INSTALL[@]}"
-  contains "$(<"$SCRATCH/refusal")" "error: the host has 390 MB of memory, 400 MB are needed"
+  contains "$(<"$SCRATCH/refusal")" "error: the host has 390 MB of memory; 400 MB are required"
 }
 
 foreign_unit_exists() {
   in_container sh -c 'echo "# mine" >/etc/systemd/system/metrics-grafana.service'
-  refuses 1 "metrics-grafana.service is there and is not ours" in_container "${INSTALL[@]}"
+  refuses 1 "metrics-grafana.service already exists and was not installed by metrics-stack" in_container "${INSTALL[@]}"
   in_container rm /etc/systemd/system/metrics-grafana.service
 }
 
@@ -73,12 +73,12 @@ archive_is_missing() {
 
 archive_differs() {
   in_container sh -c "sed -E '/^prometheus/s/[0-9a-f]{64}/$(printf '0%.0s' {1..64})/' $ARCHIVE_DIR/versions.conf >/root/versions.conf"
-  refuses 1 "is not the pinned prometheus" \
+  refuses 1 "checksum mismatch: " \
     in_container "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions /root/versions.conf --service-binary "$SERVICE"
 }
 
 network_is_missing() {
-  refuses 1 "could not be had from any of its URLs" in_container "$CHECKOUT/install.sh" --service-binary "$SERVICE"
+  refuses 1 "could not be downloaded from any of its URLs" in_container "$CHECKOUT/install.sh" --service-binary "$SERVICE"
   contains "$(<"$SCRATCH/refusal")" "--download DIR elsewhere and --from DIR here"
   contains "$(<"$SCRATCH/refusal")" "nothing has been changed"
 }
@@ -102,7 +102,7 @@ service_does_not_start() {
   equal "exit status" "$status" 1
   contains "$(<"$SCRATCH/refusal")" "no luck today"
   contains "$(<"$SCRATCH/refusal")" "error: metrics-service"
-  contains "$(<"$SCRATCH/refusal")" "everything is back as it was"
+  contains "$(<"$SCRATCH/refusal")" "rollback complete"
   contains "$(<"$SCRATCH/refusal")" "kept: data in /var/lib/metrics-stack"
   equal "units, programs and configuration that are left" "$(in_container find /etc/systemd/system /etc/metrics-stack /opt/metrics-stack/store -name '*metrics*' 2>/dev/null || :)" ""
   purge_leaves_no_trace "$SCRATCH/before"

@@ -51,7 +51,7 @@ purges_on_full_disks() {
   for folder in /opt /etc /var/lib; do fill "$folder"; done
   keep purge uninstall --purge
   for folder in /var/cache/metrics-stack /var/lib/private/metrics-stack/prometheus; do
-    contains "$(<"$SCRATCH/purge")" "kept: the mount point $folder"
+    contains "$(<"$SCRATCH/purge")" "kept: mount point $folder"
     in_container umount "$folder"
   done
   lacks "$(<"$SCRATCH/purge")" "kept: data"
@@ -81,11 +81,11 @@ obstacles_are_named() {
   refuses 1 "/etc/metrics-stack/alloy/mine.alloy" in_container "${INSTALL[@]}"
   in_container rm /etc/metrics-stack/alloy/mine.alloy
   in_container sh -c 'mv /opt/metrics-stack/alloy /opt/metrics-stack/alloy.off && mkdir /opt/metrics-stack/alloy'
-  refuses 1 "/opt/metrics-stack/alloy is not a symlink of ours" in_container "${INSTALL[@]}"
+  refuses 1 "/opt/metrics-stack/alloy is not a symlink" in_container "${INSTALL[@]}"
   in_container sh -c 'rmdir /opt/metrics-stack/alloy && mv /opt/metrics-stack/alloy.off /opt/metrics-stack/alloy && mv /etc/metrics-stack/targets.d /etc/t && touch /etc/metrics-stack/targets.d'
-  refuses 1 "/etc/metrics-stack/targets.d is not a folder" in_container "${INSTALL[@]}"
+  refuses 1 "/etc/metrics-stack/targets.d is not a directory" in_container "${INSTALL[@]}"
   in_container sh -c 'rm /etc/metrics-stack/targets.d && mv /etc/t /etc/metrics-stack/targets.d && sed -i s/3001/4001/ /etc/metrics-stack/grafana/grafana.ini'
-  refuses 1 "has others: http_port=:4001" in_container "${INSTALL[@]}"
+  refuses 1 "must stay at their defaults: http_port=:4001" in_container "${INSTALL[@]}"
   in_container sed -i s/4001/3001/ /etc/metrics-stack/grafana/grafana.ini
   # The rule needs the flag, which promtool gets as well.
   in_container sh -c 'sed -i "s/=15d/=15 d/" /etc/metrics-stack/prometheus/retention.env &&
@@ -144,10 +144,10 @@ verify_does_not_lock_the_account() {
 
 purge_asks() {
   keep purge in_container script --quiet --return --command "$CHECKOUT/uninstall.sh --purge" /dev/null <<<no && return 1
-  contains "$(<"$SCRATCH/purge")" "This deletes all samples"
+  contains "$(<"$SCRATCH/purge")" "Delete all samples"
   verify --quick
   keep purge in_container script --quiet --return --command "$CHECKOUT/uninstall.sh --purge --yes" /dev/null
-  lacks "$(<"$SCRATCH/purge")" "This deletes all samples"
+  lacks "$(<"$SCRATCH/purge")" "Delete all samples"
   in_container test ! -e /opt/metrics-stack
 }
 

@@ -57,7 +57,7 @@ checksum_mismatch_is_refused() {
   keep refusal in_container "$CHECKOUT/install.sh" --versions "$PINS" \
     --service-binary "$SERVICE" || status=$?
   equal "exit status" "$status" 1
-  contains "$(<"$SCRATCH/refusal")" "its SHA-256 is"
+  contains "$(<"$SCRATCH/refusal")" "checksum mismatch for "
   lacks "$(in_container ls /var/cache/metrics-stack)" alloy
   purge_leaves_no_trace "$SCRATCH/before"
 }

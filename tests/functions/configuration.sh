@@ -251,14 +251,14 @@ test_carriage_returns_and_byte_order_marks_count_for_nothing() {
   VERSIONS=$SCRATCH/versions.conf
   { printf '%s' "$bom" && sed '/^#/d; /^$/d; s/$/\r/' "$ROOT/etc/versions.conf"; } >"$VERSIONS"
   equal "URL" "$(pin prometheus urls)" "$(VERSIONS=$ROOT/etc/versions.conf pin prometheus urls)"
-  problems=0
+  PROBLEMS=0
   check_pins
-  equal "problems" "$problems" 0
+  equal "problems" "$PROBLEMS" 0
 
   mkdir -p "$ETC/grafana"
   { printf '%s' "$bom" && sed 's/$/\r/' "$ROOT/etc/grafana/grafana.ini"; } >"$ETC/grafana/grafana.ini"
   check_data
-  equal "problems" "$problems" 0
+  equal "problems" "$PROBLEMS" 0
 
   lay
   printf '%s{}' "$bom" >"$ETC/grafana/dashboards/mine.json"
