@@ -11,7 +11,7 @@ check_configuration() {
   ! role_has prometheus || check_prometheus
   check_alloy
   ! role_has grafana || check_grafana
-  ((problems == 0)) || exit 1
+  exit_on_problems
 }
 
 stage() {

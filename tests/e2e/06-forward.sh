@@ -114,7 +114,7 @@ install_everywhere() {
   done
 }
 # installed_state: lists the files of an install with their checksums.
-installed_state() { in_container sh -c 'find /etc/metrics-stack /etc/systemd/system -type f ! -name "*.reserve" -exec sha256sum {} + && find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' | sort; }
+installed_state() { in_container sh -c 'find /etc/metrics-stack /etc/systemd/system -type f -exec sha256sum {} + && find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' | sort; }
 
 instances_are() { [[ $(central_instances "up{job=\"$2\"}") == "$1" ]]; }
 samples_have_their_instance() {

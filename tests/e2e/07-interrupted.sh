@@ -40,9 +40,9 @@ at_commands() {
   for ((command = 0; ; command += STRIDE)); do
     select_release "$(other_release "$from")"
     # shellcheck disable=SC2016  # for the shell in the container
-    start_run env METRICS_STACK_ENV=clean LC_ALL=C HOME=/root COMMAND="$command" /bin/bash -c '
+    start_run env METRICS_STACK_ENV=clean LC_ALL=C HOME=/root KILL_BEFORE="$command" /bin/bash -c '
       set -o functrace
-      trap "[[ \${STEP-} != activate ]] || ((COMMAND-- != 0)) || kill -KILL \$\$" DEBUG
+      trap "[[ \${STEP-} != activate ]] || ((KILL_BEFORE-- != 0)) || kill -KILL \$\$" DEBUG
       . "$0"' "${SWITCH_COMMAND[@]}"
     eventually 60 has_printed "==> verify"
     if grep -q "==> verify" "$SCRATCH/run"; then break; fi
@@ -65,7 +65,7 @@ signal_rolls_back() {
   trap '' "$1"
   interrupt "    alloy" "$1" "${INSTALL_NEXT[@]}"
   cat "$SCRATCH/run"
-  contains "$(<"$SCRATCH/run")" "everything is back as it was"
+  contains "$(<"$SCRATCH/run")" "rollback complete"
   host_state | diff "$SCRATCH/state-this" -
   edits_are_kept
   runs_from_store
@@ -76,7 +76,7 @@ reader_exits() {
   in_container sh -c "$(printf '%q ' "${INSTALL_NEXT[@]}") | head -n 2"
   eventually 60 has_ended
   host_state | diff "$SCRATCH/state-next" -
-  contains "$(in_container sh -c 'cat /var/log/metrics-stack/*.log | tail -n 15')" "metrics-stack 99.0.0 runs on this host"
+  contains "$(in_container sh -c 'cat /var/log/metrics-stack/*.log | tail -n 15')" "metrics-stack 99.0.0 is running, reachable from this host only"
 }
 
 second_run_is_refused() {
@@ -121,7 +121,7 @@ two_interruptions() {
 
 # All units are disabled by then.
 uninstall_is_interrupted_at_its_end() {
-  interrupt_before "proxy_may off" "$CHECKOUT/uninstall.sh"
+  interrupt_before "selinux_allow_proxy off" "$CHECKOUT/uninstall.sh"
   run_until_verify "${INSTALL[@]}"
   verify --quick
   equal "Alloy" "$(unit_state metrics-alloy)" "active enabled"

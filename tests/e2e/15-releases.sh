@@ -91,8 +91,8 @@ restarts_only_changed_units() {
 }
 
 downgrade_is_refused() {
-  refuses 1 "prometheus 99.0.0 has run on the data here" in_container "${INSTALL[@]}"
-  contains "$(<"$SCRATCH/refusal")" "grafana 99.0.0 has run on the data here"
+  refuses 1 "refusing to downgrade prometheus from 99.0.0 to " in_container "${INSTALL[@]}"
+  contains "$(<"$SCRATCH/refusal")" "refusing to downgrade grafana from 99.0.0 to "
   contains "$(<"$SCRATCH/refusal")" --allow-downgrade
 }
 
@@ -124,8 +124,8 @@ END
   contains "$(<"$SCRATCH/upgrade")" "| no luck with this database"
   contains "$(<"$SCRATCH/upgrade")" "error: metrics-grafana.service does not get ready"
   contains "$(<"$SCRATCH/upgrade")" "starts without the write-ahead log of 99.0.0"
-  contains "$(<"$SCRATCH/upgrade")" "everything is back as it was"
-  contains "$(<"$SCRATCH/upgrade")" "the whole output of this run: /var/log/metrics-stack/"
+  contains "$(<"$SCRATCH/upgrade")" "rollback complete"
+  contains "$(<"$SCRATCH/upgrade")" "log of this run: /var/log/metrics-stack/"
   equal "the host" "$(host_state)" "$before"
   host_edits_are_kept
   runs_from_store

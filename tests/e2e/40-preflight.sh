@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 
-as_an_unprivileged_user() { refuses 1 "this needs root" in_container setpriv --reuid=65534 --regid=65534 --clear-groups "${INSTALL[@]}"; }
+as_an_unprivileged_user() { refuses 1 "root is required" in_container setpriv --reuid=65534 --regid=65534 --clear-groups "${INSTALL[@]}"; }
 
 without_systemd() {
   local status=0
@@ -24,7 +24,7 @@ unsupported_systems() {
   in_container rm /usr/local/bin/getconf
   in_container sh -c 'echo 5.15.0-microsoft-standard-WSL2 >/run/osrelease'
   # shellcheck disable=SC2016  # for the shell in the container
-  refuses 1 "systemd is not the init of this WSL" in_container unshare --mount sh -c 'mount --bind /run/osrelease /proc/sys/kernel/osrelease &&
+  refuses 1 "this host was not booted with systemd" in_container unshare --mount sh -c 'mount --bind /run/osrelease /proc/sys/kernel/osrelease &&
     mount -t tmpfs none /run/systemd && exec "$@"' sh "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "/etc/wsl.conf"
 }

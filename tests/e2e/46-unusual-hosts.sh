@@ -65,7 +65,7 @@ echo "$*" >>/var/booleans'
   run_until_verify "${command[@]}"
   equal "arguments of dnf" "$(in_container cat /var/dnf)" "--quiet --assumeyes install cargo gcc"
   keep purge uninstall --purge
-  contains "$(<"$SCRATCH/purge")" "kept: the packages that the install needed: cargo gcc"
+  contains "$(<"$SCRATCH/purge")" "kept: packages installed for it: cargo gcc"
   equal "SELinux booleans" "$(in_container cat /var/booleans)" "-P systemd_socket_proxyd_bind_any on
 -P systemd_socket_proxyd_bind_any off"
   in_container sh -c "rm -rf /usr/local/bin/* /usr/local/lib/c* /var/dnf /var/booleans $CHECKOUT/target /etc/pki; mv /usr/bin/apt-get.off /usr/bin/apt-get; mv /etc/ssl/ca /etc/ssl/certs/ca-certificates.crt"
@@ -92,7 +92,7 @@ archives_are_copied() {
   wait "$JOB"
   cp "$SCRATCH/run" "$SCRATCH/install"
   prints_next_steps
-  contains "$(<"$SCRATCH/install")" "sudo bash $CHECKOUT/uninstall.sh, with --purge"
+  contains "$(<"$SCRATCH/install")" "sudo bash $CHECKOUT/uninstall.sh (--purge"
   in_container rm -r /srv/archives
 }
 

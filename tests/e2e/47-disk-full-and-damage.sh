@@ -156,7 +156,7 @@ mount_small_disks
 test "install; /opt is a symlink to another file system" run_until_verify "${INSTALL[@]}"
 make_next
 in_container sh -c "for file in prometheus/rules/host.yml grafana/dashboards/host.json; do echo >>$NEXT/etc/\$file; done"
-test "a full disk while programs are unpacked" full_disk /opt "==> release" "is there room on the disk?"
+test "a full disk while programs are unpacked" full_disk /opt "==> release" "is the disk full?"
 test "a full disk while configuration is written" full_disk /etc "    prometheus" "No space left on device"
 # Owned by the unit's user: Grafana can't write to a database whose log another user owns.
 in_container sh -c 'cd /var/lib/private/metrics-stack/grafana && head -c 30M /dev/zero >grafana.db-wal && chown --reference=grafana.db grafana.db-wal'
