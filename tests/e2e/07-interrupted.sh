@@ -111,7 +111,7 @@ two_cuts_in_a_row() {
 
 # All units are switched off by then.
 uninstall_is_cut_at_its_end() {
-  cut_before "proxy_may off" "$CHECKOUT/uninstall.sh"
+  cut_before "selinux_allow_proxy off" "$CHECKOUT/uninstall.sh"
   goes_on "${INSTALL[@]}"
   verify --quick
   equal "Alloy" "$(in_container systemctl is-active metrics-alloy) $(in_container systemctl is-enabled metrics-alloy)" "active enabled"

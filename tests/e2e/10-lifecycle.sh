@@ -35,7 +35,7 @@ counted() { get 8000/metrics | awk '/^http_requests_total\{.*"\/simulate-load"/ 
 
 anyone_may_verify() {
   # From here on the run in question is a person's who is not root.
-  contains "$(in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh")" ", 0 ✗"
+  contains "$(in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh")" ", 0 failed"
 }
 
 takes_in_another_application() {
@@ -98,7 +98,7 @@ names_news_beside_an_edit() {
   in_container sh -c "echo '# news' >>$CHECKOUT/etc/prometheus/retention.env"
   keep install install
   contains "$(in_container cat "$edited")" 6d
-  difference=$(sed -n "s,.*kept as it is: $edited.*: \(diff .*\),\1,p" "$SCRATCH/install")
+  difference=$(sed -n "s,.*keeping your changes to $edited.*: \(diff .*\),\1,p" "$SCRATCH/install")
   contains "$(in_container sh -c "$difference" || :)" '> # news'
 }
 
@@ -109,9 +109,9 @@ deleted_file_stays_away() {
   keep install install
   in_container test ! -e "$deleted"
   equal "invocations" "$(invocations)" "$before"
-  in_container sh -c "$(sed -n "s,.*stays deleted: $deleted.*: \(cp .*\),\1,p" "$SCRATCH/install")"
+  in_container sh -c "$(sed -n "s,.*not restoring $deleted.*: \(cp .*\),\1,p" "$SCRATCH/install")"
   in_container test -e "$deleted"
-  lacks "$(install)" "stays deleted"
+  lacks "$(install)" "not restoring"
 }
 
 # Grafana below a subpath, which leads all but that path out of this host.
@@ -138,10 +138,10 @@ grafana_password_is_a_persons() {
   add_files
   in_container systemctl restart metrics-grafana
   keep verify verify || :
-  contains "$(<"$SCRATCH/verify")" ", 1 ✗"
-  contains "$(<"$SCRATCH/verify")" "✗ Alloy reads each file in /etc/metrics-stack/targets.d: map.yml: Alloy finds no list"
-  contains "$(<"$SCRATCH/verify")" "private.yml: Alloy may not read it"
-  contains "$(<"$SCRATCH/verify")" "shop.jsonc: the name ends in none of"
+  contains "$(<"$SCRATCH/verify")" ", 1 failed"
+  contains "$(<"$SCRATCH/verify")" "✗ Alloy reads each file in /etc/metrics-stack/targets.d: map.yml: not a list of targets"
+  contains "$(<"$SCRATCH/verify")" "private.yml: not readable by Alloy"
+  contains "$(<"$SCRATCH/verify")" "shop.jsonc: the name must end in"
   lacks "$(<"$SCRATCH/verify")" "shop.yml:"
   contains "$(<"$SCRATCH/verify")" "- Grafana's data source and dashboards"
   contains "$(<"$SCRATCH/verify")" "password has been changed"
@@ -181,7 +181,7 @@ uninstall_keeps_data() {
 comes_back_with_its_data() {
   contains "$(uninstall)" "not installed"
   keep install install
-  contains "$(<"$SCRATCH/install")" ", 0 ✗"
+  contains "$(<"$SCRATCH/install")" ", 0 failed"
   equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)" "$(<"$SCRATCH/first-sample")"
   contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.time":"6d"'
 }

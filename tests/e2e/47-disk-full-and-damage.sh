@@ -75,7 +75,7 @@ trees_are_mended() {
 things_in_the_way() {
   in_container sh -c 'rm /etc/metrics-stack/grafana/dashboards/host.json && mkdir /etc/metrics-stack/grafana/dashboards/host.json'
   goes_on "${INSTALL[@]}"
-  contains "$(<"$SCRATCH/cut")" "kept as it is: /etc/metrics-stack/grafana/dashboards/host.json"
+  contains "$(<"$SCRATCH/cut")" "keeping your changes to /etc/metrics-stack/grafana/dashboards/host.json"
   in_container rmdir /etc/metrics-stack/grafana/dashboards/host.json
   in_container ln -s /nowhere /etc/metrics-stack/alloy/mine.alloy
   refuses 1 "/etc/metrics-stack/alloy/mine.alloy" in_container "${INSTALL[@]}"
