@@ -1,6 +1,5 @@
-# Makes the host match a release: installs, upgrades, repairs, rollbacks and uninstalls are calls of
-# activate, and nothing else changes a live host. After an interruption the next call resumes, with
-# any release. It never deletes data or user-edited files.
+# Makes the host match a release. Installs, upgrades, repairs, rollbacks and uninstalls all call
+# activate; nothing else changes a live host. After an interruption the next call resumes.
 #
 # Call it bare: under `if`, `||` or `&&`, bash ignores errors in it.
 

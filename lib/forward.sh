@@ -1,8 +1,8 @@
 # Forwarding to a central server, and the role of a host that stores no samples itself.
 
 # SETTINGS: role (agent or nothing), url, user, tenant, query-url, and credentials: a directory with
-# the files password, token and ca, as far as given. They are stored in the release's file `options`,
-# so later runs keep them. Changed credentials get a new directory, so a rollback restores the old.
+# password, token and ca, as far as given. The release keeps them in its file `options`. Changed
+# credentials get a new directory, so a rollback restores the old ones.
 declare -A SETTINGS=()
 CREDENTIALS=$STATE/credentials OLD_CREDENTIALS=''
 readonly SETTING_NAMES=(role url user tenant query-url credentials)
@@ -28,8 +28,8 @@ apply_role() {
   fi
 }
 
-# merge_settings: applies this run's options to the stored settings. A new URL discards the settings
-# of the old one, so its credentials are not sent elsewhere.
+# merge_settings: applies this run's options to the stored settings. A new URL replaces them all, so
+# no credentials are sent elsewhere.
 merge_settings() {
   local key role
   load_settings
@@ -46,14 +46,14 @@ merge_settings() {
 }
 
 check_settings() {
-  local key url=${SETTINGS["url"]-} role=${SETTINGS["role"]-}
-  # These would break Alloy's configuration, curl's, or the file `options`.
+  local key value url=${SETTINGS["url"]-} role=${SETTINGS["role"]-}
+  local allowed='^(https://|http://(localhost|127\.[0-9.]+|\[::1\])([:/]|$))[^@]*$'
   for key in url query-url user tenant; do
-    [[ ${SETTINGS[$key]-} != *[[:space:][:cntrl:]\"\\]* ]] ||
+    value=${SETTINGS[$key]-}
+    # These would break Alloy's configuration, curl's, or the file `options`.
+    [[ $value != *[[:space:][:cntrl:]\"\\]* ]] ||
       usage_error "invalid $key (contains a blank, quote, backslash or control character)"
-  done
-  for key in url query-url; do
-    [[ ${SETTINGS[$key]-https://} =~ ^(https://|http://(localhost|127\.[0-9.]+|\[::1\])([:/]|$))[^@]*$ ]] ||
+    [[ $key != *url || -z $value || $value =~ $allowed ]] ||
       usage_error "invalid $key (must be https:// unless on loopback, without a password)"
   done
   [[ $role == @(|agent|full) ]] || usage_error "invalid role: $role (agent or full)"
@@ -69,13 +69,15 @@ check_settings() {
 
 check_credentials() {
   # A text in UTF-16 begins with bytes that UTF-8 never has.
-  local key user=${SETTINGS["user"]-} password=${OPTIONS["password"]-}
+  local key user=${SETTINGS["user"]-} password=${OPTIONS["password"]-} token=${OPTIONS["token"]-}
   local line=$'[^[:space:]\xFE\xFF][^[:cntrl:]]*'
-  [[ -z ${OPTIONS["token"]-} || -z ${OPTIONS["user"]-}$password ]] ||
+  [[ -z $token || -z ${OPTIONS["user"]-}$password ]] ||
     usage_error "use a password or a token, not both"
-  [[ -z $user || -n $password || (-z ${OPTIONS["url"]-} && -e $OLD_CREDENTIALS/password) ]] ||
-    usage_error "--forward-user needs --forward-password-file"
-  [[ -n $user || -z $password ]] || usage_error "--forward-password-file needs --forward-user"
+  if [[ -z $password$token${OPTIONS["url"]-} && -e $OLD_CREDENTIALS/password ]]; then
+    password=stored
+  fi
+  [[ ${user:+1} == "${password:+1}" ]] ||
+    usage_error "--forward-user needs --forward-password-file, and the other way round"
   for key in password token; do
     [[ -z ${OPTIONS[$key]-} || $(text_of "${OPTIONS[$key]}" | tr -d '\0') =~ ^$line$ ]] ||
       usage_error "${OPTIONS[$key]} is not one line with the $key, in UTF-8"
@@ -86,7 +88,6 @@ check_credentials() {
 
 # forward: stores the credentials and checks the endpoint, before anything changes.
 forward() {
-  if [[ -n $DRY_RUN ]]; then CREDENTIALS=$RUN/credentials; fi
   if [[ -n ${OPTIONS["password"]-}${OPTIONS["token"]-}${OPTIONS["ca"]-} ]]; then
     store_credentials
   fi
@@ -102,6 +103,7 @@ forward() {
 
 store_credentials() {
   local directory name new=${OPTIONS["password"]-}${OPTIONS["token"]-}
+  if [[ -n $DRY_RUN ]]; then CREDENTIALS=$RUN/credentials; fi
   mkdir -p "$CREDENTIALS"
   directory=$(mktemp --directory "$CREDENTIALS/XXXXXX")
   for name in password token ca; do
@@ -120,8 +122,7 @@ store_credentials() {
 }
 has_credential() { [[ -e ${SETTINGS["credentials"]-/nowhere}/$1 ]]; }
 
-# remote_curl CURL-OPTION...: requests the central server with Alloy's credentials, which stay out of
-# the command line.
+# remote_curl CURL-OPTION...: keeps Alloy's credentials out of the command line.
 remote_curl() {
   curl --disable --globoff --noproxy '*' --silent --show-error --max-time 15 \
     --config <(curl_credentials) "$@"
@@ -153,8 +154,8 @@ remote_write() {
 # A compressed WriteRequest without samples is just its length; and a body that cannot be decoded.
 readonly EMPTY='\0' UNREADABLE='\001\000x'
 
-# check_endpoint: leaves in ENDPOINT_ERROR why the endpoint does not accept samples, in HINT what to
-# do, and in RETRYABLE whether it might recover by itself.
+# check_endpoint: leaves in ENDPOINT_ERROR why it does not accept samples, in HINT what to do, and in
+# RETRYABLE whether it might recover by itself.
 check_endpoint() {
   local response code line status=0 option="rerun sudo $SCRIPTS/install.sh with"
   ENDPOINT_ERROR='' RETRYABLE='' HINT="check that it is running and reachable from this host"
@@ -165,8 +166,7 @@ check_endpoint() {
   case $status:$code in
   0:401 | 0:403)
     ENDPOINT_ERROR="rejected the credentials (HTTP $code)"
-    HINT="$option --forward-user and --forward-password-file, or --forward-token-file"
-    HINT+="; some servers need --forward-tenant"
+    HINT="$option another --forward-password-file or --forward-token-file, or add --forward-tenant"
     ;;
   0:408 | 0:429 | 0:5??) ENDPOINT_ERROR="returned HTTP $code${line:+: $line}" RETRYABLE=1 ;;
   0:*) check_response "$code" "$line" ;;
@@ -191,8 +191,8 @@ check_response() {
   fi
 }
 
-# is_write_response CODE FIRST-LINE: whether a receiver responds so to an empty write. A page such as
-# /health returns 200 with a body for any request; only a receiver's 400 is about the content.
+# is_write_response CODE FIRST-LINE: whether that is a receiver's response to an empty write. Pages
+# such as /health return 200 for any body, and servers without remote write a 400 not about it.
 is_write_response() {
   case $1 in
   2??)
@@ -221,7 +221,7 @@ outputs_forward() {
   grep --quiet '^[^/]*prometheus\.remote_write\.forward\.receiver' "$ETC/alloy/outputs.alloy" ||
     fail "your edited version does not"
 }
-# samples_sent TIME FAILED: rejected samples count as sent, so it also compares the failed ones.
+# samples_sent TIME FAILED: rejected samples count as sent, so failed ones are compared as well.
 samples_sent() {
   local last failed
   last=$(queue_metric queue_highest_sent_timestamp_seconds)
@@ -231,8 +231,7 @@ samples_sent() {
 }
 
 has_credentials() { [[ -z ${SETTINGS["credentials"]-} || -r ${SETTINGS["credentials"]} ]]; }
-# query_url: prints the base of the query API: next to the write path in VictoriaMetrics, Prometheus,
-# Grafana Cloud and Thanos, below /prometheus in Mimir.
+# query_url: prints the base of the query API, derived from the paths of known servers.
 query_url() {
   local url=${SETTINGS["url"]%%\?*}
   case ${SETTINGS["query-url"]-}:$url in
@@ -249,7 +248,7 @@ remote_query() {
 remote_answers() { remote_query 1 | grep '"status":"success"'; }
 remote_value() { remote_query "$1" | sample_value; }
 
-# stage_forwarding: adds the settings to the staged release.
+# stage_forwarding: adds the settings to the staged release, or removes forward.alloy.
 stage_forwarding() {
   local key outputs=$STAGED/etc/alloy/outputs.alloy drop_in=$STAGED/systemd/metrics-alloy.service.d
   if [[ -z ${SETTINGS["url"]-} ]]; then

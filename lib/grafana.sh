@@ -1,7 +1,6 @@
 # How verify.sh reaches Grafana and reads its dashboard files.
 
-# grafana_public: prints host and path of Grafana's public URL if Grafana redirects requests there
-# (a subpath, or enforce_domain). This host might not be able to reach that URL.
+# grafana_public: prints host and path of the public URL to which Grafana redirects requests, if any.
 grafana_public() {
   local url
   url=$(curl_local 3001/api/org --output /dev/null --write-out '%{redirect_url}' 2>/dev/null) || :
@@ -12,7 +11,6 @@ grafana_public() {
 grafana_get() {
   local host='' path=''
   read -r host path < <(grafana_public) || :
-  # Without redirects allowed, curl fails at one.
   curl_local "3001$path/$1" --location --max-redirs 0 ${host:+--header "Host: $host"} "${@:2}"
 }
 
@@ -48,8 +46,8 @@ grafana_answers() {
     fail "no value for up{job=\"metrics_service\"} through its data source"
 }
 
-# is_login_rejected LOGIN LOGIN-FILE: because wrong logins lock the account, a rejected default login
-# is not tried again until Grafana restarts.
+# is_login_rejected LOGIN LOGIN-FILE: wrong logins lock the account, so a rejected default login is
+# not retried until Grafana restarts.
 readonly REJECTED_LOGIN=/tmp/metrics-stack-login-$EUID
 is_login_rejected() {
   local start
@@ -86,15 +84,13 @@ shipped_dashboards() {
   done
 }
 
-# dashboard_files: prints the files that Grafana's two providers read: subdirectories too, except
-# hidden ones.
+# dashboard_files: prints the files that Grafana's two providers read.
 dashboard_files() {
   find -H "$ETC/grafana/dashboards" "$ETC/grafana/dashboards.d" -mindepth 1 -type d -name '.*' \
     -prune -o -name '*.json' ! -type d -print 2>/dev/null | sort
 }
 
-# are_dashboards_unique: fails with each uid used twice, and each title used twice in one folder of
-# Grafana. Grafana then stops updating the dashboards of the directories with these files.
+# are_dashboards_unique: lists uids used twice, and titles used twice in one folder of Grafana.
 are_dashboards_unique() {
   local file key value repeated
   repeated=$(while IFS= read -r file; do

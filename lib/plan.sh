@@ -1,10 +1,8 @@
 # What has to change for the host to match a release.
 #
-# A release is a directory below $RELEASES: etc/ and systemd/ as shipped, and for each component a
-# symlink to its store path. $OPT/current is the active release, $OPT/pending the one that is being
-# activated, also after an interruption. A file with the content of any release is unmodified, so it
-# can be replaced or removed. All other files belong to the administrator. An uninstall keeps the
-# releases, so a later install still recognizes them.
+# A release is a directory below $RELEASES: etc/ and systemd/ as shipped, and a symlink to the store
+# path of each component. $OPT/current is the active one, $OPT/pending the one being activated. A file
+# with the content of any release is unmodified and can be replaced; others are the administrator's.
 
 # An uninstall activates this release, which does not exist and so has no files.
 readonly EMPTY_RELEASE=$RELEASES/nothing
@@ -51,8 +49,8 @@ is_unmodified() {
   return 1
 }
 
-# Files deleted by the administrator stay deleted, as with dpkg. During an activation the file might
-# have been removed by it, so the list written at its start decides.
+# Deleted files stay deleted, as with dpkg. An activation might have removed the file itself, so then
+# the list written at its start decides.
 was_deleted_by_user() {
   if [[ -L $OPT/pending ]]; then
     grep --quiet --line-regexp --fixed-strings "$1" "$STATE/deleted" 2>/dev/null
@@ -61,8 +59,8 @@ was_deleted_by_user() {
   fi
 }
 
-# plan RELEASE: prints lines `GROUP ACTION PATH`. ACTION is write, remove, link (to a store path), or
-# for files that stay as they are: modified, deleted.
+# plan RELEASE: prints lines `GROUP ACTION PATH`. ACTION is write, remove or link (to a store path);
+# modified and deleted files stay as they are.
 plan() {
   local path file action component target
   while read -r path; do

@@ -11,17 +11,14 @@ report() {
     section "differences from the release" plan "$(realpath "$OPT/current")"
     section "units" systemctl list-units --all --full --no-pager 'metrics-*'
     section "memory" systemctl show --property Id,MemoryCurrent,MemoryPeak,MemoryMax "${UNITS[@]}"
-    section "drop-ins" systemctl show --property Id,DropInPaths,NRestarts,Result,UnitFileState \
-      'metrics-*'
+    section "drop-ins" systemctl show --property Id,DropInPaths,NRestarts,Result 'metrics-*'
     section "ports" sh -c 'ss --listening --tcp --numeric || cat /proc/net/tcp /proc/net/tcp6'
     section "disk" df --human-readable "$OPT" "$VAR" "$ETC" "$LOGS"
     for unit in "${UNITS[@]}"; do
-      section "journal of $unit" journalctl --quiet --no-pager --lines 30 --output short-iso \
-        --unit "$unit"
+      section "journal of $unit" journalctl -q --no-pager -n 30 -o short-iso -u "$unit"
     done
     section "files in targets.d" find -L "$ETC/targets.d" -mindepth 1 -printf '%M %u %g %s %t %f\n'
     section "targets without up in Prometheus" targets_without_up
-    # The names of logs begin with their times.
     section "the last run" sh -c "tail -n 60 \"\$(ls $LOGS/*.log | tail -n 1)\""
     section "verify" verify_all "${@:2}"
   } 2>&1 | mask_secrets >"$1"

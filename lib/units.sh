@@ -1,17 +1,15 @@
 # Stops and starts the unit groups.
 
-# A file for each group whose update is incomplete, with its units that were active before. A reboot
-# may delete them.
+# A file for each group whose update is incomplete, with its units that were active before.
 readonly INCOMPLETE=$RUN/incomplete
-# In seconds: replaying a large write-ahead log takes minutes.
+# Replaying a large write-ahead log takes minutes.
 readonly READY_TIMEOUT=300
 
 # units_of GROUP: prints its units. Sockets come first, because they would start their services.
 units_of() {
   case $1 in
   stack) echo metrics-stack.target ;;
-  metrics-service) echo metrics-service.socket metrics-service.service ;;
-  alloy-ui) echo metrics-alloy-ui.socket metrics-alloy-ui.service ;;
+  metrics-service | alloy-ui) echo "metrics-${1#metrics-}".{socket,service} ;;
   *) echo "metrics-$1.service" ;;
   esac
 }
@@ -75,8 +73,8 @@ stop_units() {
   done
 }
 
-# drain: samples that Alloy has not sent when it stops are lost, so wait up to 30 s until its queues
-# to servers that respond are empty.
+# drain: waits up to 30 s until Alloy's queues to responding servers are empty, because Alloy loses
+# unsent samples when it stops.
 drain() {
   local url urls=()
   for url in $(pending_urls); do
@@ -103,22 +101,21 @@ is_responding() {
 
 # start_group GROUP: starts its wanted units that are stopped or might still run the old files.
 start_group() {
-  local unit
+  local unit action
   for unit in $(units_of "$1"); do
     if [[ ! -e $INCOMPLETE/$1 ]] && is_active "$unit"; then continue; fi
     is_wanted "$unit" "$1" || continue
     CHANGED=1 STARTED_AT=$(uptime_now)
     JOURNAL_END=$(journalctl --quiet --lines 1 --show-cursor --no-pager 2>/dev/null |
       sed -n 's/^-- cursor: //p') || :
-    # This resets the count of restarts, too.
+    # Also resets the count of restarts.
     systemctl reset-failed "$unit" 2>/dev/null || :
-    if [[ $unit == *.socket ]]; then
-      is_active "$unit" || { stop_units "${unit%.socket}.service" && systemctl start "$unit"; }
-    elif [[ $unit == *.service ]]; then
-      systemctl restart "$unit"
-    else
-      systemctl start "$unit"
-    fi || unit_failed "$unit"
+    action=start
+    case $unit in
+    *.service) action=restart ;;
+    *.socket) is_active "$unit" || stop_units "${unit%.socket}.service" ;;
+    esac
+    systemctl "$action" "$unit" || unit_failed "$unit"
     wait_until_ready "$unit"
   done
 }
@@ -140,18 +137,17 @@ unit_failed() {
   die "$1 did not become ready" "see its journal above"
 }
 
-# data_of COMPONENT: prints its state directory: a symlink, unless a drop-in sets a permanent user.
+# data_of COMPONENT: prints its state directory, which systemd makes a symlink for dynamic users.
 data_of() { realpath --quiet "$VAR/$1" || echo "$VAR/$1"; }
 
-# change_database STORE-PATH: Grafana migrates its database, and an older version cannot read the
-# result. So the database is copied before an upgrade and restored for a rollback. Each step can be
-# interrupted and repeated.
+# change_database STORE-PATH: copies Grafana's database before an upgrade, which migrates it, and
+# restores it for a rollback. Can be interrupted and repeated.
 change_database() {
   local data copy
   data=$(data_of grafana) copy=$data/database-backup
   if [[ $1 == "$(readlink "$OPT/current/grafana")" ]]; then
     [[ -d $copy ]] || return 0
-    # A later return to the old version keeps the newer database as well.
+    # If this is not an immediate rollback, the newer database has changes worth keeping.
     if [[ -z $ROLLING_BACK ]]; then ln "$data/grafana.db" "$copy.newer" 2>/dev/null || :; fi
     rm -f "$data"/grafana.db-*
     find "$copy" -type f -exec mv --force --target-directory="$data" {} +
@@ -167,14 +163,13 @@ change_database() {
   fi
 }
 
-# set_wal_aside STORE-PATH: an older Alloy can take records of a newer write-ahead log for corruption
-# and not start. No sample is lost, because Alloy does not send old ones after a start. Can be
-# interrupted and repeated; the next upgrade deletes the old log.
+# set_wal_aside STORE-PATH: an older Alloy might not start with a newer write-ahead log. No sample is
+# lost, because Alloy sends none of it after a start. Can be interrupted and repeated.
 set_wal_aside() {
   local ran log version
+  ran=$(version_that_ran alloy) && [[ -n $1 ]] || return 0
   version=$(version_in "$1" alloy)
-  ran=$(version_that_ran alloy) || return 0
-  [[ -n $1 ]] && ! at_least "$version" "$ran" || return 0
+  ! at_least "$version" "$ran" || return 0
   while read -r log; do
     rm -rf "$log-backup"
     mv --no-target-directory "$log" "$log-backup"
@@ -184,8 +179,7 @@ set_wal_aside() {
     2>/dev/null)
 }
 
-# selinux_allow_proxy on|off: SELinux lets systemd-socket-proxyd connect only with these booleans.
-# Those that were off are listed in $STATE, and reset by an uninstall.
+# selinux_allow_proxy on|off: sets the booleans that systemd-socket-proxyd needs, and resets those.
 selinux_allow_proxy() {
   local boolean list=$STATE/selinux-booleans
   for boolean in systemd_socket_proxyd_{bind,connect}_any; do

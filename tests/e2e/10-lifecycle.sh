@@ -128,8 +128,8 @@ add_files() {
     in_container sh -c "echo '{\"uid\": \"\", \"title\": \"Mine\", \"panels\": []}' >/etc/metrics-stack/grafana/$folder/mine.json"
     in_container sh -c "echo 'not JSON' >/etc/metrics-stack/grafana/$folder/none.json"
   done
-  in_container sh -c "cd /etc/metrics-stack/targets.d && printf 'targets: [127.0.0.1:8000]\n' | tee map.yml shop.jsonc private.yml && echo '[]' >shop.yml"
-  in_container chmod 0600 /etc/metrics-stack/targets.d/private.yml
+  in_container sh -c "cd /etc/metrics-stack/targets.d && printf 'targets: [127.0.0.1:8000]\n' | tee .map .shop .private && chmod 0600 .private &&
+    mv .map map.yml && mv .shop shop.jsonc && mv .private private.yml && echo '[]' >shop.yml"
 }
 
 grafana_password_is_a_persons() {
@@ -139,8 +139,8 @@ grafana_password_is_a_persons() {
   in_container systemctl restart metrics-grafana
   keep verify verify || :
   contains "$(<"$SCRATCH/verify")" ", 1 failed"
-  contains "$(<"$SCRATCH/verify")" "✗ Alloy reads each file in /etc/metrics-stack/targets.d: map.yml: not a list of targets"
-  contains "$(<"$SCRATCH/verify")" "private.yml: not readable by Alloy"
+  contains "$(<"$SCRATCH/verify")" "✗ Alloy reads each file in /etc/metrics-stack/targets.d: map.yml: not a readable list of targets"
+  contains "$(<"$SCRATCH/verify")" "private.yml: not a readable list"
   contains "$(<"$SCRATCH/verify")" "shop.jsonc: the name must end in"
   lacks "$(<"$SCRATCH/verify")" "shop.yml:"
   contains "$(<"$SCRATCH/verify")" "- Grafana's data source and dashboards"
