@@ -5,11 +5,11 @@
 #   ./verify.sh [OPTION...]
 #
 #   --quick               units and endpoints only
-#   --grafana-login FILE  Grafana credentials: a file with the line user:password (default admin:admin)
-#   --report FILE         write a bug report to FILE, these checks included; run as root for the journal
+#   --grafana-login FILE  a file with user:password for Grafana (default: admin:admin)
+#   --report FILE         write a bug report to FILE; run as root to include the journal
 #   --help                print this
 #
-# Exit status: 0 if all checks pass or the report is written, 1 otherwise, 2 on usage errors.
+# Exit status: 0 if all checks pass or the report is written, 1 if not, 2 on usage errors.
 
 set -euo pipefail
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -25,7 +25,9 @@ main() {
     --grafana-login)
       [[ -r ${2-} ]] || usage_error "$1: no readable file: ${2-}"
       login_file=$2
-      read_login "$2"
+      IFS= read -r login < <(text_of "$2") || :
+      [[ $login == *:* && $login != [$'\xFE\xFF']* ]] ||
+        usage_error "$1: the first line of $2 is not user:password in UTF-8"
       shift
       ;;
     --report)
@@ -47,13 +49,6 @@ main() {
   else
     verify_all "$@"
   fi
-}
-
-# read_login FILE: leaves its first line in `login` of main.
-read_login() {
-  IFS= read -r login < <(text_of "$1") || :
-  [[ $login == *:* && $login != [$'\xFE\xFF']* ]] ||
-    usage_error "--grafana-login: the first line of $1 is not user:password in UTF-8"
 }
 
 main "$@"

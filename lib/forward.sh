@@ -11,7 +11,7 @@ readonly SETTING_NAMES=(role url user tenant query-url credentials)
 load_settings() {
   local release key value
   # shellcheck disable=SC2046  # releases are words
-  for release in "$OPT"/{pending,current} $(ls --directory --sort=time "$RELEASES"/* 2>/dev/null); do
+  for release in "$OPT"/{pending,current} $(ls -d --sort=time "$RELEASES"/* 2>/dev/null); do
     [[ ! -d $release ]] || break
   done
   [[ -e $release/options ]] || return 0
@@ -154,8 +154,8 @@ remote_write() {
 # A compressed WriteRequest without samples is just its length; and a body that cannot be decoded.
 readonly EMPTY='\0' UNREADABLE='\001\000x'
 
-# check_endpoint: leaves in ENDPOINT_ERROR why it does not accept samples, in HINT what to do, and in
-# RETRYABLE whether it might recover by itself.
+# check_endpoint: leaves in ENDPOINT_ERROR why it rejects samples, in HINT what to do, in RETRYABLE
+# whether it might recover by itself.
 check_endpoint() {
   local response code line status=0 option="rerun sudo $SCRIPTS/install.sh with"
   ENDPOINT_ERROR='' RETRYABLE='' HINT="check that it is running and reachable from this host"
@@ -226,7 +226,7 @@ samples_sent() {
   local last failed
   last=$(queue_metric queue_highest_sent_timestamp_seconds)
   failed=$(queue_metric samples_failed_total)
-  ((failed <= ${2:-0})) || fail "the central server rejected $((failed - ${2:-0})) samples" || return
+  ((failed <= ${2:-0})) || fail "the server rejected $((failed - ${2:-0})) samples" || return
   ((last >= $1)) || fail "nothing sent, $(queue_metric samples_pending) samples pending"
 }
 
@@ -260,7 +260,7 @@ stage_forwarding() {
   done >"$STAGED/options"
   forward_alloy >"$STAGED/etc/alloy/forward.alloy"
   if role_has prometheus; then
-    sed -i 's/local\.receiver\]/local.receiver, prometheus.remote_write.forward.receiver]/' "$outputs"
+    sed -i 's/\(prometheus.*\)local\.receiver\]/\1local.receiver, \1forward.receiver]/' "$outputs"
   else
     sed -i -e 's/local\.receiver\]/forward.receiver]/' \
       -e '/^\/\/ The Prometheus of this host/,/^$/d' "$outputs"

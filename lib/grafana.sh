@@ -1,6 +1,6 @@
 # How verify.sh reaches Grafana and reads its dashboard files.
 
-# grafana_public: prints host and path of the public URL to which Grafana redirects requests, if any.
+# grafana_public: prints host and path of the public URL, if Grafana redirects requests there.
 grafana_public() {
   local url
   url=$(curl_local 3001/api/org --output /dev/null --write-out '%{redirect_url}' 2>/dev/null) || :
@@ -96,7 +96,7 @@ are_dashboards_unique() {
   repeated=$(while IFS= read -r file; do
     for key in uid title; do
       value=$(json_text "$file" "$key")
-      if [[ $key == title && $file != "$ETC"/grafana/dashboards/* ]]; then key+=" in dashboards.d"; fi
+      case $key:$file in title:*/dashboards.d/*) key+=" in dashboards.d" ;; esac
       if [[ -n $value ]]; then printf '%s "%s"\t%s\n' "$key" "$value" "$file"; fi
     done
   done < <(dashboard_files) | awk -F'\t' '

@@ -1,8 +1,8 @@
 # What has to change for the host to match a release.
 #
 # A release is a directory below $RELEASES: etc/ and systemd/ as shipped, and a symlink to the store
-# path of each component. $OPT/current is the active one, $OPT/pending the one being activated. A file
-# with the content of any release is unmodified and can be replaced; others are the administrator's.
+# path of each component. $OPT/current is the active one, $OPT/pending the one being activated. Files
+# with the content of any release are unmodified and can be replaced; others stay.
 
 # An uninstall activates this release, which does not exist and so has no files.
 readonly EMPTY_RELEASE=$RELEASES/nothing
@@ -49,8 +49,8 @@ is_unmodified() {
   return 1
 }
 
-# Deleted files stay deleted, as with dpkg. An activation might have removed the file itself, so then
-# the list written at its start decides.
+# Deleted files stay deleted, as with dpkg. A pending activation might have removed the file itself,
+# so then the list written at its start decides.
 was_deleted_by_user() {
   if [[ -L $OPT/pending ]]; then
     grep --quiet --line-regexp --fixed-strings "$1" "$STATE/deleted" 2>/dev/null

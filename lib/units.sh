@@ -163,8 +163,8 @@ change_database() {
   fi
 }
 
-# set_wal_aside STORE-PATH: an older Alloy might not start with a newer write-ahead log. No sample is
-# lost, because Alloy sends none of it after a start. Can be interrupted and repeated.
+# set_wal_aside STORE-PATH: an older Alloy might not start with a newer write-ahead log. No sample
+# is lost, because Alloy sends none of it after a start. Can be interrupted and repeated.
 set_wal_aside() {
   local ran log version
   ran=$(version_that_ran alloy) && [[ -n $1 ]] || return 0

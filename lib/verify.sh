@@ -40,7 +40,7 @@ verify_all() {
     if is_off "$unit"; then
       skip "unit $unit" "disabled"
     else
-      check "unit $unit" 3 "journalctl -u $unit -n 50; sudo systemctl start $unit" is_running "$unit"
+      check "unit $unit" 3 "journalctl -u $unit; sudo systemctl start $unit" is_running "$unit"
     fi
   done
   endpoint "service" metrics-service.service 8000 / /health /metrics
@@ -152,7 +152,7 @@ job_is_up() {
       return
     fi
   done
-  check "up{job=\"$1\"} is 1 in Prometheus" $((TIMEOUT + VERIFY_START - $(uptime_now))) "$2" is_up "$1"
+  check "up{job=\"$1\"} is 1" $((TIMEOUT + VERIFY_START - $(uptime_now))) "$2" is_up "$1"
 }
 # Prometheus returns the last sample for five minutes, so accept only the last three scrapes.
 is_up() {
@@ -221,8 +221,8 @@ ten_requests() {
   for _ in {1..10}; do curl_local 8000/simulate-load --max-time 20 >/dev/null || return 1; done
 }
 
-# samples_arrived QUERY-FUNCTION LABELS COUNT TIME: ignores samples from before the requests, because
-# a restart resets the counter.
+# samples_arrived QUERY-FUNCTION LABELS COUNT TIME: ignores samples from before the requests, which
+# can be of a counter that was reset since.
 samples_arrived() {
   local series="http_requests_total{job=\"metrics_service\",endpoint=\"/simulate-load\"$2}"
   [[ $("$1" "sum($series and timestamp($series) >= $4) >= bool $3") == 1 ]] ||
