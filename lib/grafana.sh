@@ -39,8 +39,8 @@ grafana_has_plugin() {
 }
 
 grafana_answers() {
-  local query='{"queries":[{"refId":"A","datasource":{"uid":"prometheus"},'
-  query+='"expr":"up{job=\"metrics_service\"}","instant":true}],"from":"now-5m","to":"now"}'
+  local query='{"from":"now-5m","to":"now","queries":[{"refId":"A","instant":true,
+    "datasource":{"uid":"prometheus"},"expr":"up{job=\"metrics_service\"}"}]}'
   grafana "$1" api/ds/query --header 'Content-Type: application/json' --data "$query" 2>/dev/null |
     grep '"values":\[\[[0-9]*\],\[1\]\]' >/dev/null ||
     fail "no value for up{job=\"metrics_service\"} through its data source"

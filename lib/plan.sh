@@ -1,8 +1,8 @@
 # What has to change for the host to match a release.
 #
 # A release is a directory below $RELEASES: etc/ and systemd/ as shipped, and a symlink to the store
-# path of each component. $OPT/current is the active one, $OPT/pending the one being activated. Files
-# with the content of any release are unmodified and can be replaced; others stay.
+# path of each component. $OPT/current is the active one, $OPT/pending the one being activated.
+# Files with the content of any release are unmodified and can be replaced; others stay.
 
 # An uninstall activates this release, which does not exist and so has no files.
 readonly EMPTY_RELEASE=$RELEASES/nothing

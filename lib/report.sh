@@ -10,8 +10,8 @@ report() {
     section "release" find "$OPT" -maxdepth 2 -printf '%p %l\n'
     section "differences from the release" plan "$(realpath "$OPT/current")"
     section "units" systemctl list-units --all --full --no-pager 'metrics-*'
-    section "memory" systemctl show --property Id,MemoryCurrent,MemoryPeak,MemoryMax "${UNITS[@]}"
-    section "drop-ins" systemctl show --property Id,DropInPaths,NRestarts,Result 'metrics-*'
+    section "properties" systemctl show 'metrics-*' \
+      --property Id,DropInPaths,NRestarts,Result,MemoryCurrent,MemoryPeak,MemoryMax
     section "ports" sh -c 'ss --listening --tcp --numeric || cat /proc/net/tcp /proc/net/tcp6'
     section "disk" df --human-readable "$OPT" "$VAR" "$ETC" "$LOGS"
     for unit in "${UNITS[@]}"; do
