@@ -137,7 +137,7 @@ verify_jobs() {
   job_is_up alloy "$hint" metrics-alloy.service
   read -r _ path < <(grafana_public) || :
   if [[ -n $path ]]; then
-    hint="set metrics_path: $path/metrics for job grafana in $ETC/prometheus/prometheus.yml"
+    hint="job grafana in $ETC/prometheus/prometheus.yml needs metrics_path: $path/metrics"
   fi
   job_is_up grafana "$hint" metrics-grafana.service
   job_is_up metrics_service "$(journal_hint alloy)" metrics-service.service metrics-alloy.service
