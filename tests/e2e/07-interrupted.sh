@@ -34,8 +34,8 @@ at_commands() {
   for ((command = 0; ; command += STRIDE)); do
     switch_to "$(other "$from")"
     # shellcheck disable=SC2016  # for the shell in there
-    begin env METRICS_STACK_ENV=clean LC_ALL=C HOME=/root COMMAND="$command" /bin/bash -c 'set -o functrace
-      trap "[[ \${STEP-} != activate ]] || ((COMMAND-- != 0)) || kill -KILL \$\$" DEBUG
+    begin env METRICS_STACK_ENV=clean LC_ALL=C HOME=/root CUT_AT="$command" /bin/bash -c 'set -o functrace
+      trap "[[ \${STEP-} != activate ]] || ((CUT_AT-- != 0)) || kill -KILL \$\$" DEBUG
       . "$0"' "${SWITCH[@]}"
     eventually 60 announced "==> verify"
     if grep -q "==> verify" "$SCRATCH/cut"; then break; fi
