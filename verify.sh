@@ -1,15 +1,15 @@
 #!/bin/bash
-# Proves that metrics-stack works on this host: each unit, each endpoint, and that requests to the service arrive
-# as samples in Prometheus and can be queried through Grafana. Needs no root, changes nothing.
+# Verifies metrics-stack on this host: units, endpoints, and that requests to the service show up in
+# Prometheus and Grafana. Needs no root, changes nothing.
 #
 #   ./verify.sh [OPTION...]
 #
 #   --quick               units and endpoints only
-#   --grafana-login FILE  log in to Grafana with the line user:password of FILE instead of admin:admin
-#   --report FILE         write all that a bug report needs into FILE, this table included; as root it has the journal, too
+#   --grafana-login FILE  a file with user:password for Grafana (default: admin:admin)
+#   --report FILE         write a bug report to FILE; run as root to include the journal
 #   --help                print this
 #
-# Exit status: 0 when every row holds, or the report is written, 1 when not, 2 for a wrong call.
+# Exit status: 0 if all checks pass or the report is written, 1 if not, 2 on usage errors.
 
 set -euo pipefail
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -23,16 +23,15 @@ main() {
     case $1 in
     --quick) quick=1 ;;
     --grafana-login)
-      [[ -n ${2-} ]] || usage_error "$1 needs a file"
-      [[ -r $2 ]] || usage_error "$1: $2 can't be read"
+      [[ -r ${2-} ]] || usage_error "$1: no readable file: ${2-}"
       login_file=$2
-      IFS= read -r login < <(text_of "$2") || [[ -n $login ]] || usage_error "$1: $2 is empty"
-      [[ $login == *:* && $login != [$'\xFE\xFF']* ]] || usage_error "$1: the line of $2 is not user:password, in UTF-8"
+      IFS= read -r login < <(text_of "$2") || :
+      [[ $login == *:* && $login != [$'\xFE\xFF']* ]] ||
+        usage_error "$1: the first line of $2 is not user:password in UTF-8"
       shift
       ;;
     --report)
-      [[ -n ${2-} ]] || usage_error "$1 needs a file"
-      : >"$2" || usage_error "$1: $2 can't be written"
+      { [[ -n ${2-} ]] && : >"$2"; } || usage_error "$1: cannot write to ${2:-no file}"
       report=$(realpath "$2")
       shift
       ;;
@@ -41,11 +40,15 @@ main() {
     esac
     shift
   done
-  has curl || die "curl is not there" "install the package curl"
-
+  has curl || die "curl is not installed" "install the package curl"
   load_settings
   apply_role
-  if [[ -n $report ]]; then report "$report" "$quick" "$login" "$login_file"; else verify_all "$quick" "$login" "$login_file"; fi
+  set -- "$quick" "$login" "$login_file"
+  if [[ -n $report ]]; then
+    report "$report" "$@"
+  else
+    verify_all "$@"
+  fi
 }
 
 main "$@"

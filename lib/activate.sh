@@ -1,45 +1,52 @@
-# Makes the host agree with a release, whatever state it is in. It is the only code that changes a live host: an install, an
-# upgrade, a repair, a rollback and an uninstall are calls of it. Cut at any instant, it is finished by the next call,
-# with whatever release, forward. Nothing on the way deletes data or what a person has made.
+# Makes the host match a release. Installs, upgrades, repairs, rollbacks and uninstalls all call
+# activate; nothing else changes a live host. After an interruption the next call resumes.
 #
-# Call it bare: under `if`, `||` or `&&` a command that fails would not end it.
+# Call it bare: under `if`, `||` or `&&`, bash ignores errors in it.
 
-# RELEASE and PLAN: what is being activated, and what has to change for it. CHANGED: this run has changed something.
-# ROLLING_BACK: this is the way back.
+# RELEASE and PLAN: the release and its plan. CHANGED: this run has changed something.
 RELEASE='' PLAN='' CHANGED='' ROLLING_BACK='' DRY_RUN=''
 
 activate() {
-  local part
+  local group
   RELEASE=$1
   PLAN=$(plan "$RELEASE")
   [[ -n $ROLLING_BACK ]] || print_plan
   [[ -z $DRY_RUN ]] || return 0
   if is_needed; then
     begin_activation
-    for part in "${UNIT_GROUPS[@]}"; do
-      if [[ -e $INCOMPLETE/$part || -n $(changes "$part") || $RELEASE == "$EMPTY_RELEASE" ]]; then update_group "$part"; fi
+    for group in "${UNIT_GROUPS[@]}"; do
+      if [[ -e $INCOMPLETE/$group || -n $(changes "$group") || $RELEASE == "$EMPTY_RELEASE" ]]; then
+        update_group "$group"
+      fi
     done
     finish_activation
   fi
   remove_unused
-  # The target comes last, when all that it would start is there.
-  [[ $RELEASE == "$EMPTY_RELEASE" ]] || for part in "${UNIT_GROUPS[@]:1}" stack; do start_group "$part"; done
+  if [[ $RELEASE != "$EMPTY_RELEASE" ]]; then
+    # The target is last, because it starts everything.
+    for group in "${UNIT_GROUPS[@]:1}" stack; do start_group "$group"; done
+  fi
 }
 
-is_needed() { [[ ! $OPT/current -ef $RELEASE || -L $OPT/pending || -n $(changes) ]] || compgen -G "$INCOMPLETE/*" >/dev/null; }
+is_needed() {
+  [[ ! $OPT/current -ef $RELEASE || -L $OPT/pending || -n $(changes) ]] ||
+    compgen -G "$INCOMPLETE/*" >/dev/null
+}
 
-# changes [PART]: the lines of the plan that are to be done.
+# changes [GROUP]: prints the lines of the plan to be carried out.
 changes() { grep -E "^${1-[^ ]+} (write|remove|link) " <<<"$PLAN" || :; }
 
-# Says what a person has made of shipped files, which stays so, and with --dry-run what would be done.
+# print_plan: lists shipped files you edited or deleted, and with --dry-run the changes.
 print_plan() {
-  local part action path file
-  while read -r part action path; do
+  local group action path file
+  while read -r group action path; do
     file=$(installed_path "$path")
     case $action:$DRY_RUN in
-    modified:*) say "    kept as it is: $file; what is shipped: diff $file $OPT/current/$path" ;;
-    deleted:*) say "    stays deleted: $file; to have it back: cp $OPT/current/$path $file" ;;
-    *:1) say "    would stop $(units_of "$part"), and $action $file" ;;
+    modified:*) say "    keeping your changes to $file; compare: diff $file $OPT/current/$path" ;;
+    deleted:*)
+      say "    not restoring $file, which you deleted; to restore: cp $OPT/current/$path $file"
+      ;;
+    *:1) say "    would stop $(units_of "$group"), and $action $file" ;;
     esac
   done < <(grep . <<<"$PLAN")
 }
@@ -48,9 +55,11 @@ begin_activation() {
   local path
   mkdir -p "$STATE" "$ETC" "$INCOMPLETE"
   if [[ ! -L $OPT/pending ]]; then
-    rm -rf "$(grafana_data)"/database-backup*
-    find "$(alloy_data)" -name wal-backup -prune -exec rm -rf {} + 2>/dev/null || :
-    for path in $(shipped "$OPT/current"); do exists "$(installed_path "$path")" || echo "$path"; done >"$STATE/deleted"
+    rm -rf "$(data_of grafana)"/database-backup*
+    find "$(data_of alloy)" -name wal-backup -prune -exec rm -rf {} + 2>/dev/null || :
+    for path in $(shipped "$OPT/current"); do
+      exists "$(installed_path "$path")" || echo "$path"
+    done >"$STATE/deleted"
     sync "$STATE/deleted"
   fi
   set_link "$OPT/pending" "releases/${RELEASE##*/}"
@@ -58,7 +67,7 @@ begin_activation() {
   [[ $RELEASE == "$EMPTY_RELEASE" ]] || selinux_allow_proxy on
 }
 
-# update_group PART: it is stopped before anything of it changes (stop_group has the exception), so that no program sees another version's files.
+# update_group GROUP: stops it before the first change, so no program sees files of two versions.
 update_group() {
   local action path
   say "    $1"
@@ -68,7 +77,7 @@ update_group() {
     case $action in
     write) write_file "$path" ;;
     remove) remove_file "$path" ;;
-    link) link_program "$path" "$1" ;;
+    link) link_component "$1" "$path" ;;
     esac
   done < <(changes "$1")
   systemctl daemon-reload
@@ -79,7 +88,7 @@ update_group() {
   rm -f "$INCOMPLETE/$1"
 }
 
-# write_file PATH: a power cut leaves the old file or the new one.
+# write_file PATH: a power loss leaves the old file or the new one.
 write_file() {
   local file part
   file=$(installed_path "$1") part=${file%/*}/.metrics-stack.part
@@ -94,30 +103,33 @@ remove_file() {
   [[ $1 != systemd/* || $1 == systemd/*/* ]] || stop_units "${1#systemd/}"
   rm -f "$file"
   sync "${file%/*}"
-  # Where a person has drop-ins, the folder stays.
+  # A drop-in directory stays if it has other drop-ins.
   [[ $1 != systemd/*/* ]] || rmdir "${file%/*}" 2>/dev/null || :
 }
 
-# link_program TREE COMPONENT
-link_program() {
-  [[ $2 != grafana ]] || change_database "$1"
-  [[ $2 != alloy ]] || set_wal_aside "$1"
-  if [[ -n $1 ]]; then
-    set_link "$OPT/$2" "$1"
+# link_component COMPONENT STORE-PATH: without a path it removes the link.
+link_component() {
+  case $1 in
+  grafana) change_database "$2" ;;
+  alloy) set_wal_aside "$2" ;;
+  esac
+  if [[ -n $2 ]]; then
+    set_link "$OPT/$1" "$2"
   else
-    # For the check of what has run on the data; no reason to fail where the disk is full.
-    { readlink "$OPT/$2" >"$STATE/last-version-$2" && sync "$STATE/last-version-$2"; } || :
-    rm -f "$OPT/$2"
+    # For the downgrade check of a later install; not essential on a full disk.
+    { readlink "$OPT/$1" >"$STATE/last-version-$1" && sync "$STATE/last-version-$1"; } || :
+    rm -f "$OPT/$1"
   fi
 }
 
-# enable_new_units PART: only what this release brings to the host. A person's `disable` of what was there before stays.
+# enable_new_units GROUP: enables units new in this release; units you disabled stay disabled.
 enable_new_units() {
   local unit
   for unit in $(units_of "$1"); do
-    [[ -f $UNIT_DIR/$unit && ! -e $OPT/current/systemd/$unit ]] || continue
-    systemctl --quiet enable "$unit"
-    sync "$UNIT_DIR"/*.wants
+    if [[ -f $UNIT_DIR/$unit && ! -e $OPT/current/systemd/$unit ]]; then
+      systemctl --quiet enable "$unit"
+      sync "$UNIT_DIR"/*.wants
+    fi
   done
 }
 
@@ -129,33 +141,37 @@ finish_activation() {
   else
     set_link "$OPT/current" "releases/${RELEASE##*/}"
   fi
-  # What this release has not is enabled no more, though a person has edited it and it stays. Nothing that was cut off is left.
+  # Units not in this release are disabled, even if you edited them and the file stays.
   for unit in "$UNIT_DIR"/*.wants/metrics-*; do
     [[ -e $RELEASE/systemd/${unit##*/} ]] || ! is_known "${unit##*/}" || rm -f "$unit"
   done
   rmdir "$UNIT_DIR/metrics-stack.target.wants" 2>/dev/null || :
-  find "$ETC/" "$UNIT_DIR/" -name '.metrics-stack.*' -printf '%h\0' -delete | xargs --null --no-run-if-empty sync
+  find "$ETC/" "$UNIT_DIR/" -name '.metrics-stack.*' -printf '%h\0' -delete |
+    xargs --null --no-run-if-empty sync
   find "$OPT" -maxdepth 1 -type l -name '*.part' -delete
   rm -f "$OPT/pending" "$INCOMPLETE"/*
   sync "$OPT"
   systemctl daemon-reload
 }
 
-# Takes away releases that are not current, or after an uninstall only their empty folders, and the credentials and trees that no
-# release names.
+# remove_unused: deletes releases that are not active, and credentials and store paths that no
+# release uses. After an uninstall the releases stay; only their empty directories go.
 remove_unused() {
-  local thing path named
-  for thing in "$RELEASES"/*; do
-    [[ -d $thing && ! -L $OPT/pending && ! $thing -ef $OPT/current ]] || continue
-    while read -r path; do rmdir "$ETC/$path" 2>/dev/null || :; done < <(find "$thing/etc" -depth -type d -printf '%P\n')
-    [[ ! -L $OPT/current ]] || discard "$thing"
+  local item path used
+  for item in "$RELEASES"/*; do
+    if [[ -d $item && ! -L $OPT/pending && ! $item -ef $OPT/current ]]; then
+      while read -r path; do
+        rmdir "$ETC/$path" 2>/dev/null || :
+      done < <(find "$item/etc" -depth -type d -printf '%P\n')
+      [[ ! -L $OPT/current ]] || discard "$item"
+    fi
   done
-  for thing in "$STATE"/credentials/*; do
-    grep --quiet --no-messages --fixed-strings "$thing" "$RELEASES"/*/options || rm -rf "$thing"
+  for item in "$STATE"/credentials/*; do
+    grep --quiet --no-messages --fixed-strings "$item" "$RELEASES"/*/options || rm -rf "$item"
   done
   rmdir "$STATE/credentials" 2>/dev/null || :
-  named=$(readlink "$OPT"/* "$OPT"/{current,pending}/*) || :
-  for thing in "$STORE"/*; do
-    [[ ! -e $thing/.manifest || $named == *"$thing"* ]] || discard "$thing"
+  used=$(readlink "$OPT"/* "$OPT"/{current,pending}/*) || :
+  for item in "$STORE"/*; do
+    [[ ! -e $item/.manifest || $used == *"$item"* ]] || discard "$item"
   done
 }

@@ -1,252 +1,292 @@
-# Where else the samples go, and the role of a host that keeps none itself. What install.sh was told of both is in the release, in
-# the file `options`, so that a later run without options keeps it. Credentials are not: there stands only the folder where they lie.
+# Forwarding to a central server, and the role of a host that stores no samples itself.
 
-# A changed credential gets a folder of its own, which the release names: going back to a release goes back to its credentials.
-CREDENTIALS=$STATE/credentials
-# role (agent, or nothing), url, user, tenant, query-url, credentials: a folder with password, token, ca, as far as there are any.
+# SETTINGS: role (agent or nothing), url, user, tenant, query-url, and credentials: a directory with
+# password, token and ca, as far as given. The release keeps them in its file `options`. Changed
+# credentials get a new directory, so a rollback restores the old ones.
 declare -A SETTINGS=()
+CREDENTIALS=$STATE/credentials OLD_CREDENTIALS=''
+readonly SETTING_NAMES=(role url user tenant query-url credentials)
 
-# load_settings: what the release says that is being activated, is active, or was left by an uninstall.
+# load_settings: from the pending release, the active one, or the last one before an uninstall.
 load_settings() {
   local release key value
-  # shellcheck disable=SC2012  # ids are words
-  release=$(readlink --canonicalize-existing "$OPT/pending" || readlink --canonicalize-existing "$OPT/current" || ls --directory --sort=time "$RELEASES"/* 2>/dev/null | sed -n 1p) || :
-  while read -r key value; do SETTINGS[$key]=$value; done < <(cat "${release:-/nowhere}/options" 2>/dev/null)
+  # shellcheck disable=SC2046  # releases are words
+  for release in "$OPT"/{pending,current} $(ls -d --sort=time "$RELEASES"/* 2>/dev/null); do
+    [[ ! -d $release ]] || break
+  done
+  [[ -e $release/options ]] || return 0
+  while read -r key value; do SETTINGS[$key]=$value; done <"$release/options"
 }
 
+# role_has NAME: NAME is or contains the name of a component.
 role_has() { [[ ${SETTINGS["role"]-} != agent || $1 != *@(prometheus|grafana)* ]]; }
-# apply_role: where the lists of what there is get shorter.
+# apply_role: removes what the role does not have from the lists.
 apply_role() {
-  role_has prometheus && return
-  ARCHIVE_COMPONENTS=(alloy)
-  mapfile -t UNITS < <(printf '%s\n' "${UNITS[@]}" | grep -v -E 'prometheus|grafana')
+  if ! role_has prometheus; then
+    ARCHIVE_COMPONENTS=(alloy)
+    mapfile -t UNITS < <(printf '%s\n' "${UNITS[@]}" | grep -v -E 'prometheus|grafana')
+  fi
 }
 
-# merge_settings: what this run was told, on top of what the host has. A receiver is told as a whole: nothing of another one goes to it.
-OLD_CREDENTIALS=''
+# merge_settings: applies this run's options to the stored settings. A new URL replaces them all, so
+# no credentials are sent elsewhere.
 merge_settings() {
   local key role
   load_settings
   OLD_CREDENTIALS=${SETTINGS["credentials"]:-/nowhere} role=${SETTINGS["role"]-}
-  [[ -z ${OPTIONS["none"]-}${OPTIONS["url"]-} ]] || SETTINGS=(["role"]=$role)
-  for key in role url user tenant query-url; do [[ -z ${OPTIONS[$key]-} ]] || SETTINGS[$key]=${OPTIONS[$key]}; done
-  [[ -z ${OPTIONS["token"]-} ]] || unset 'SETTINGS["user"]'
-  [[ ${SETTINGS["role"]-} != full ]] || unset 'SETTINGS["role"]'
-  check_options
+  if [[ -n ${OPTIONS["none"]-}${OPTIONS["url"]-} ]]; then SETTINGS=(["role"]=$role); fi
+  for key in "${SETTING_NAMES[@]}"; do
+    if [[ -n ${OPTIONS[$key]-} ]]; then SETTINGS[$key]=${OPTIONS[$key]}; fi
+  done
+  if [[ -n ${OPTIONS["token"]-} ]]; then unset 'SETTINGS["user"]'; fi
+  check_settings
+  check_credentials
+  if [[ ${SETTINGS["role"]-} == full ]]; then unset 'SETTINGS["role"]'; fi
   apply_role
 }
 
-check_options() {
-  # A text in UTF-16 begins with bytes that UTF-8 never has.
-  local key secret=$'[^[:space:]\xFE\xFF][^[:cntrl:]]*' host='([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])' loopback='(localhost|127\.[0-9.]+|\[::1\])' rest='(:[0-9]+)?(/[][A-Za-z0-9._~%/@:=+&?,-]*)?'
-  local -A form=(["role"]='agent' ["user"]='[A-Za-z0-9._@+/-]+' ["tenant"]="[A-Za-z0-9!._*'()|-]+" ["url"]="(https://$host|http://$loopback)$rest")
-  form["query-url"]=${form["url"]}
-  for key in "${!form[@]}"; do
-    [[ ${SETTINGS[$key]-} =~ ^(${form[$key]})?$ ]] || usage_error "what is given as $key has another form (an address begins with https://, but on the loopback, and has no password in it)"
+check_settings() {
+  local key value url=${SETTINGS["url"]-} role=${SETTINGS["role"]-}
+  local allowed='^(https://|http://(localhost|127\.[0-9.]+|\[::1\])([:/]|$))[^@]*$'
+  for key in url query-url user tenant; do
+    value=${SETTINGS[$key]-}
+    # These would break Alloy's configuration, curl's, or the file `options`.
+    [[ $value != *[[:space:][:cntrl:]\"\\]* ]] ||
+      usage_error "invalid $key (contains a blank, quote, backslash or control character)"
+    [[ $key != *url || -z $value || $value =~ $allowed ]] ||
+      usage_error "invalid $key (must be https:// unless on loopback, without a password)"
   done
+  [[ $role == @(|agent|full) ]] || usage_error "invalid role: $role (agent or full)"
+  [[ -n $url || $role != agent ]] ||
+    usage_error "an agent stores no samples: add --forward-url URL, or use --role full"
   for key in "${!OPTIONS[@]}"; do
     [[ $key != @(role|none) ]] || continue
-    [[ -z ${OPTIONS["none"]-} ]] || usage_error "--no-forward and the other --forward options exclude each other"
-    [[ -n ${SETTINGS["url"]-} ]] || usage_error "this host forwards nowhere yet: --forward-url URL is needed, too"
+    [[ -z ${OPTIONS["none"]-} ]] ||
+      usage_error "--no-forward and the other --forward options exclude each other"
+    [[ -n $url ]] || usage_error "forwarding is not configured: add --forward-url URL"
   done
-  [[ -n ${SETTINGS["url"]-} || ${SETTINGS["role"]-} != agent ]] || usage_error "an agent keeps no samples, so it has to forward them: --forward-url URL, or --role full"
-  [[ -z ${OPTIONS["token"]-} || -z ${OPTIONS["user"]-}${OPTIONS["password"]-} ]] || usage_error "a receiver takes a password or a token, not both"
-  [[ -z ${SETTINGS["user"]-} || -n ${OPTIONS["password"]-} || (-z ${OPTIONS["url"]-} && -e $OLD_CREDENTIALS/password) ]] || usage_error "--forward-user needs --forward-password-file"
-  [[ -n ${SETTINGS["user"]-} || -z ${OPTIONS["password"]-} ]] || usage_error "--forward-password-file needs --forward-user"
-  for key in password token; do
-    [[ -z ${OPTIONS[$key]-} || $(text_of "${OPTIONS[$key]}" | tr -d '\0') =~ ^$secret$ ]] || usage_error "${OPTIONS[$key]} is not one line with the $key, in UTF-8"
-  done
-  [[ -z ${OPTIONS["ca"]-} ]] || grep --quiet -e '-BEGIN CERTIFICATE-' "${OPTIONS["ca"]}" || usage_error "${OPTIONS["ca"]} has no certificate"
 }
 
-# forward: takes the credentials, and asks the receiver whether it does, too, before anything changes.
+check_credentials() {
+  # A text in UTF-16 begins with bytes that UTF-8 never has.
+  local key user=${SETTINGS["user"]-} password=${OPTIONS["password"]-} token=${OPTIONS["token"]-}
+  local line=$'[^[:space:]\xFE\xFF][^[:cntrl:]]*'
+  [[ -z $token || -z ${OPTIONS["user"]-}$password ]] ||
+    usage_error "use a password or a token, not both"
+  if [[ -z $password$token${OPTIONS["url"]-} && -e $OLD_CREDENTIALS/password ]]; then
+    password=stored
+  fi
+  [[ ${user:+1} == "${password:+1}" ]] ||
+    usage_error "--forward-user needs --forward-password-file, and the other way round"
+  for key in password token; do
+    [[ -z ${OPTIONS[$key]-} || $(text_of "${OPTIONS[$key]}" | tr -d '\0') =~ ^$line$ ]] ||
+      usage_error "${OPTIONS[$key]} is not one line with the $key, in UTF-8"
+  done
+  [[ -z ${OPTIONS["ca"]-} ]] || grep --quiet -e '-BEGIN CERTIFICATE-' "${OPTIONS["ca"]}" ||
+    usage_error "${OPTIONS["ca"]} contains no certificate"
+}
+
+# forward: stores the credentials and checks the endpoint, before anything changes.
 forward() {
-  local folder name
-  [[ -z $DRY_RUN ]] || CREDENTIALS=$RUN/credentials
   if [[ -n ${OPTIONS["password"]-}${OPTIONS["token"]-}${OPTIONS["ca"]-} ]]; then
-    mkdir -p "$CREDENTIALS"
-    folder=$(mktemp --directory "$CREDENTIALS/XXXXXX")
-    for name in password token ca; do
-      if [[ -n ${OPTIONS[$name]-} ]]; then
-        (umask 077 && text_of "${OPTIONS[$name]}" >"$folder/$name")
-      elif has_credential "$name" && [[ $name == ca || -z ${OPTIONS["password"]-}${OPTIONS["token"]-} ]]; then
-        cp --preserve=mode "${SETTINGS["credentials"]}/$name" "$folder"
-      fi
-    done
-    if diff --recursive --brief "$OLD_CREDENTIALS" "$folder" >/dev/null 2>&1; then rm -rf "$folder" && folder=$OLD_CREDENTIALS; fi
-    SETTINGS["credentials"]=$folder
-    sync "$CREDENTIALS" "$folder" "$folder"/*
+    store_credentials
   fi
   check_endpoint
   if [[ -z $ENDPOINT_ERROR ]]; then
-    say "    ${SETTINGS["url"]} takes samples"
+    say "    ${SETTINGS["url"]} accepts remote write"
   elif [[ -n $RETRYABLE ]]; then
-    warn "${SETTINGS["url"]} $ENDPOINT_ERROR; samples wait on this host's disk meanwhile"
+    warn "${SETTINGS["url"]} $ENDPOINT_ERROR; samples wait on disk until it recovers"
   else
     die "${SETTINGS["url"]} $ENDPOINT_ERROR" "$HINT"
   fi
 }
 
-# remote_curl CURL-OPTION...: asks the far end as Alloy does. What it logs in with goes in by a descriptor, as anyone may read a command line.
-remote_curl() { curl --disable --globoff --noproxy '*' --silent --show-error --max-time 15 --config <(curl_credentials) "$@"; }
-curl_credentials() {
-  local folder=${SETTINGS["credentials"]-/nowhere} secret
-  # The folder without certificates keeps curl from those of the host, which do not count beside a CA of one's own.
-  [[ ! -e $folder/ca ]] || printf 'cacert = "%s"\ncapath = "%s"\n' "$folder/ca" "$folder"
-  [[ -z ${SETTINGS["tenant"]-} ]] || printf 'header = "X-Scope-OrgID: %s"\n' "${SETTINGS["tenant"]}"
-  for secret in "$folder"/{password,token}; do
-    [[ -r $secret ]] || continue
-    case $secret in
-    *password) printf 'user = "%s:%s"\n' "${SETTINGS["user"]}" "$(quote_for_curl "$secret")" ;;
-    *) printf 'header = "Authorization: Bearer %s"\n' "$(quote_for_curl "$secret")" ;;
-    esac
+store_credentials() {
+  local directory name new=${OPTIONS["password"]-}${OPTIONS["token"]-}
+  if [[ -n $DRY_RUN ]]; then CREDENTIALS=$RUN/credentials; fi
+  mkdir -p "$CREDENTIALS"
+  directory=$(mktemp --directory "$CREDENTIALS/XXXXXX")
+  for name in password token ca; do
+    if [[ -n ${OPTIONS[$name]-} ]]; then
+      (umask 077 && text_of "${OPTIONS[$name]}" >"$directory/$name")
+    elif has_credential "$name" && [[ $name == ca || -z $new ]]; then
+      cp --preserve=mode "${SETTINGS["credentials"]}/$name" "$directory"
+    fi
   done
+  if diff --recursive --brief "$OLD_CREDENTIALS" "$directory" >/dev/null 2>&1; then
+    rm -rf "$directory"
+    directory=$OLD_CREDENTIALS
+  fi
+  SETTINGS["credentials"]=$directory
+  sync "$CREDENTIALS" "$directory" "$directory"/*
 }
-# Without the blanks at its end, as Prometheus' and Alloy's clients read such a file.
+has_credential() { [[ -e ${SETTINGS["credentials"]-/nowhere}/$1 ]]; }
+
+# remote_curl CURL-OPTION...: keeps Alloy's credentials out of the command line.
+remote_curl() {
+  curl --disable --globoff --noproxy '*' --silent --show-error --max-time 15 \
+    --config <(curl_credentials) "$@"
+}
+curl_credentials() {
+  local directory=${SETTINGS["credentials"]-/nowhere}
+  # Without capath, curl would also accept the host's CAs; Alloy does not.
+  if has_credential ca; then
+    printf 'cacert = "%s"\ncapath = "%s"\n' "$directory/ca" "$directory"
+  fi
+  if [[ -n ${SETTINGS["tenant"]-} ]]; then
+    printf 'header = "X-Scope-OrgID: %s"\n' "${SETTINGS["tenant"]}"
+  fi
+  if [[ -r $directory/password ]]; then
+    printf 'user = "%s:%s"\n' "${SETTINGS["user"]}" "$(quote_for_curl "$directory/password")"
+  elif [[ -r $directory/token ]]; then
+    printf 'header = "Authorization: Bearer %s"\n' "$(quote_for_curl "$directory/token")"
+  fi
+}
+# Like Alloy, ignores trailing blanks.
 quote_for_curl() { sed 's/[[:space:]]*$//; s/[\\"]/\\&/g' "$1"; }
 
-# far_write BYTES CURL-OPTION...: sends them to the receiver as the body of a remote write.
-far_write() {
-  printf '%b' "$1" | remote_curl --data-binary @- --header 'Content-Type: application/x-protobuf' --header 'Content-Encoding: snappy' \
-    --header 'X-Prometheus-Remote-Write-Version: 0.1.0' "${@:2}" "${SETTINGS["url"]}"
+# remote_write BYTES CURL-OPTION...
+remote_write() {
+  printf '%b' "$1" | remote_curl --data-binary @- --header 'Content-Type: application/x-protobuf' \
+    --header 'Content-Encoding: snappy' --header 'X-Prometheus-Remote-Write-Version: 0.1.0' \
+    "${@:2}" "${SETTINGS["url"]}"
 }
-# A WriteRequest without samples, compressed, is nothing but its length. Each known receiver answers 2xx with an empty body.
+# A compressed WriteRequest without samples is just its length; and a body that cannot be decoded.
 readonly EMPTY='\0' UNREADABLE='\001\000x'
-# Without a word on the content of a write, status 400 comes from a server that has no remote write at that path.
-readonly ON_CONTENT='snappy|protobuf|WriteRequest|empty|no (samples|series|time ?series)'
 
-# check_endpoint: leaves in ENDPOINT_ERROR why the receiver takes no samples, in HINT what to do, in RETRYABLE whether that may pass by itself.
+# check_endpoint: leaves in ENDPOINT_ERROR why it rejects samples, in HINT what to do, in RETRYABLE
+# whether it might recover by itself.
 check_endpoint() {
-  local answer code line status=0 option="run sudo $SCRIPTS/install.sh again with"
-  ENDPOINT_ERROR='' RETRYABLE='' HINT="see whether it runs, and whether this host reaches it; samples wait on this host's disk"
-  answer=$(far_write "$EMPTY" --write-out '\n%{http_code}' 2>&1 | tr '\0' '?') || status=$?
-  code=${answer##*$'\n'}
-  line=$(sed -n '/[[:graph:]]/ { s/[^[:print:]]//g; s/^ *\(.\{,200\}\).*/\1/; p; q }' <<<"${answer%$'\n'*}")
+  local response code line status=0 option="rerun sudo $SCRIPTS/install.sh with"
+  ENDPOINT_ERROR='' RETRYABLE='' HINT="check that it is running and reachable from this host"
+  response=$(remote_write "$EMPTY" --write-out '\n%{http_code}' 2>&1 | tr '\0' '?') || status=$?
+  code=${response##*$'\n'}
+  line=$(grep --max-count=1 '[[:graph:]]' <<<"${response%$'\n'*}" |
+    sed 's/[^[:print:]]//g; s/^ *\(.\{,200\}\).*/\1/') || :
   case $status:$code in
   0:401 | 0:403)
-    ENDPOINT_ERROR="refuses the login (status $code)"
-    HINT="$option the right one: --forward-user and --forward-password-file, or --forward-token-file; some want --forward-tenant"
+    ENDPOINT_ERROR="rejected the credentials (HTTP $code)"
+    HINT="$option another --forward-password-file or --forward-token-file, or add --forward-tenant"
     ;;
-  0:408 | 0:429 | 0:5??) ENDPOINT_ERROR="answers with status $code${line:+: $line}" RETRYABLE=1 ;;
-  0:*)
-    if takes_writes "$code" "$line"; then
-      is_named_by_common_name || return 0
-      ENDPOINT_ERROR="has a certificate with its name as common name (CN) only, which Alloy does not accept"
-      HINT="give the receiver a certificate that has the host of its URL as subjectAltName"
-    else
-      ENDPOINT_ERROR="takes no samples at this path (status $code${line:+: $line})" HINT="$option the address for remote write in --forward-url"
-      [[ $line != *remote-write-receiver* ]] || HINT="start the Prometheus there with the flag that it names"
-    fi
+  0:408 | 0:429 | 0:5??) ENDPOINT_ERROR="returned HTTP $code${line:+: $line}" RETRYABLE=1 ;;
+  0:*) check_response "$code" "$line" ;;
+  3:*) ENDPOINT_ERROR="is not a URL" HINT="$option another --forward-url" ;;
+  6:*) ENDPOINT_ERROR="cannot be resolved" HINT="fix DNS, or $option another --forward-url" ;;
+  35:* | 51:* | 60:* | 77:*)
+    ENDPOINT_ERROR="failed TLS verification: $line"
+    HINT="$option --forward-ca FILE, the endpoint's CA certificate"
     ;;
-  3:*) ENDPOINT_ERROR="is no URL" HINT="$option another --forward-url" ;;
-  6:*) ENDPOINT_ERROR="has a host that is not known here" HINT="$option another --forward-url, or correct this host's DNS" ;;
-  35:* | 51:* | 60:* | 77:*) ENDPOINT_ERROR="can't be trusted: $line" HINT="$option --forward-ca FILE, the certificate of who signed the receiver's" ;;
-  *) ENDPOINT_ERROR="does not answer: $line" RETRYABLE=1 ;;
+  *) ENDPOINT_ERROR="does not respond: $line" RETRYABLE=1 ;;
   esac
 }
 
-# takes_writes STATUS FIRST-LINE-OF-BODY: whether that is a receiver's answer to an empty write. A page, such as /health, answers 200
-# with a body, and also to a body that no receiver can read.
-takes_writes() {
+# check_response CODE FIRST-LINE
+check_response() {
+  if ! is_write_response "$1" "$2"; then
+    ENDPOINT_ERROR="does not accept remote write at this path (HTTP $1${2:+: $2})"
+    HINT="enable remote write there, or $option its remote-write URL as --forward-url"
+  elif has_common_name_only; then
+    ENDPOINT_ERROR="has a certificate without subjectAltName, which Alloy rejects"
+    HINT="add the host of the URL to its certificate as subjectAltName"
+  fi
+}
+
+# is_write_response CODE FIRST-LINE: whether that is a receiver's response to an empty write. Pages
+# such as /health return 200 for any body, and servers without remote write a 400 not about it.
+is_write_response() {
   case $1 in
-  2??) [[ -z $2 || $(far_write "$UNREADABLE" --output /dev/null --write-out '%{http_code}') != 2?? ]] ;;
-  400) [[ $2 =~ $ON_CONTENT ]] ;;
+  2??)
+    [[ -z $2 ]] ||
+      [[ $(remote_write "$UNREADABLE" --output /dev/null --write-out '%{http_code}') != 2?? ]]
+    ;;
+  400) [[ $2 =~ snappy|protobuf|WriteRequest|empty|no\ (samples|series|time\ ?series) ]] ;;
   *) return 1 ;;
   esac
 }
 
-# Alloy is written in Go, which reads the subjectAltName only. curl with OpenSSL falls back to the common name, and says so.
-is_named_by_common_name() {
-  [[ ${SETTINGS["url"]} == https:* && $(curl --version) == *OpenSSL* ]] &&
-    far_write "$EMPTY" --verbose --output /dev/null 2>&1 | grep '^\* *common name: .*(matched)' >/dev/null
+# Go ignores the common name of a certificate. curl with OpenSSL accepts it, and reports so.
+has_common_name_only() {
+  [[ ${SETTINGS["url"]} == https:* ]] && remote_write "$EMPTY" --verbose --output /dev/null 2>&1 |
+    grep '^\* *common name: .*(matched)' >/dev/null
 }
 
-# The sender's view. A refused sample counts as sent, too, hence the look at those that were lost.
+# queue_metric NAME: prints Alloy's value for the queue to the central server.
 queue_metric() {
-  curl_local 12345/metrics 2>/dev/null | awk -v name="prometheus_remote_storage_$1{" -v url="url=\"${SETTINGS["url"]-}\"" \
-    'index($0, name) == 1 && index($0, url) && /remote_name="forward"/ { printf "%d", $NF }'
+  curl_local 12345/metrics 2>/dev/null |
+    awk -v name="prometheus_remote_storage_$1{" -v url="url=\"${SETTINGS["url"]-}\"" '
+      index($0, name) == 1 && index($0, url) && /remote_name="forward"/ { printf "%d", $NF }'
 }
-# Alloy's own metrics are sent in any case.
-outputs_forward() { grep --quiet '^[^/]*prometheus\.remote_write\.forward\.receiver' "$ETC/alloy/outputs.alloy" || { echo "as it was edited, it does not" && return 1; }; }
-# samples_sent TIME LOST
+# Alloy's own metrics are forwarded in any case.
+outputs_forward() {
+  grep --quiet '^[^/]*prometheus\.remote_write\.forward\.receiver' "$ETC/alloy/outputs.alloy" ||
+    fail "your edited version does not"
+}
+# samples_sent TIME FAILED: rejected samples count as sent, so failed ones are compared as well.
 samples_sent() {
-  local last lost
-  last=$(queue_metric queue_highest_sent_timestamp_seconds) lost=$(queue_metric samples_failed_total)
-  ((${lost:-0} <= ${2:-0})) || { echo "$((lost - ${2:-0})) samples were refused since, and are lost" && return 1; }
-  ((${last:-0} >= $1)) || { echo "nothing was sent since, and $(queue_metric samples_pending) samples wait" && return 1; }
+  local last failed
+  last=$(queue_metric queue_highest_sent_timestamp_seconds)
+  failed=$(queue_metric samples_failed_total)
+  ((failed <= ${2:-0})) || fail "the server rejected $((failed - ${2:-0})) samples" || return
+  ((last >= $1)) || fail "nothing sent, $(queue_metric samples_pending) samples pending"
 }
 
-# The receiver's view, for who may read the credentials.
-may_log_in() { [[ -z ${SETTINGS["credentials"]-} || -r ${SETTINGS["credentials"]} ]]; }
-# The base of the query API: beside the receiver's path in VictoriaMetrics, Prometheus, Grafana Cloud and Thanos, below /prometheus in Mimir.
+has_credentials() { [[ -z ${SETTINGS["credentials"]-} || -r ${SETTINGS["credentials"]} ]]; }
+# query_url: prints the base of the query API, derived from the paths of known servers.
 query_url() {
   local url=${SETTINGS["url"]%%\?*}
-  if [[ -n ${SETTINGS["query-url"]-} ]]; then echo "${SETTINGS["query-url"]%/}" && return; fi
-  case $url in
+  case ${SETTINGS["query-url"]-}:$url in
+  http*:http*) echo "${SETTINGS["query-url"]%/}" ;;
   */api/prom/push) echo "${url%/push}" ;;
   */api/v1/push) echo "${url%/api/v1/push}/prometheus" ;;
   */insert/*) url=${url%/api/v1/write} && echo "${url/\/insert\//\/select\/}" ;;
   *) echo "${url%/api/v1/*}" ;;
   esac
 }
-remote_query() { remote_curl --fail --get --data-urlencode "query=$1" "$(query_url)/api/v1/query"; }
-remote_answers() { remote_query 1 2>/dev/null | grep '"status":"success"'; }
-remote_value() { remote_query "$1" 2>/dev/null | sample_value; }
+remote_query() {
+  remote_curl --fail --get --data-urlencode "query=$1" "$(query_url)/api/v1/query" 2>/dev/null
+}
+remote_answers() { remote_query 1 | grep '"status":"success"'; }
+remote_value() { remote_query "$1" | sample_value; }
 
-# stage_forwarding: what a release has more, or in an agent other, than a plain one.
+# stage_forwarding: adds the settings to the staged release, or removes forward.alloy.
 stage_forwarding() {
-  local key outputs=$STAGED/etc/alloy/outputs.alloy
-  [[ -n ${SETTINGS["url"]-} ]] || return 0
-  for key in role url user tenant query-url credentials; do [[ -z ${SETTINGS[$key]-} ]] || echo "$key ${SETTINGS[$key]}"; done >"$STAGED/options"
-  if role_has prometheus; then
-    sed -i 's/local\.receiver\]/local.receiver, prometheus.remote_write.forward.receiver]/' "$outputs"
-  else
-    sed -i -e 's/local\.receiver\]/forward.receiver]/' -e '/^\/\/ The Prometheus of this host/,/^$/d' "$outputs"
+  local key outputs=$STAGED/etc/alloy/outputs.alloy drop_in=$STAGED/systemd/metrics-alloy.service.d
+  if [[ -z ${SETTINGS["url"]-} ]]; then
+    rm "$STAGED/etc/alloy/forward.alloy"
+    return
   fi
+  for key in "${SETTING_NAMES[@]}"; do
+    if [[ -n ${SETTINGS[$key]-} ]]; then echo "$key ${SETTINGS[$key]}"; fi
+  done >"$STAGED/options"
   forward_alloy >"$STAGED/etc/alloy/forward.alloy"
+  if role_has prometheus; then
+    sed -i 's/\(prometheus.*\)local\.receiver\]/\1local.receiver, \1forward.receiver]/' "$outputs"
+  else
+    sed -i -e 's/local\.receiver\]/forward.receiver]/' \
+      -e '/^\/\/ The Prometheus of this host/,/^$/d' "$outputs"
+    ! grep --quiet '^[^/]*local' "$outputs" || die "cannot edit $outputs" "report a bug"
+  fi
+  grep --quiet '^[^/]*forward\.receiver\]' "$outputs" || die "cannot edit $outputs" "report a bug"
   [[ -n ${SETTINGS["credentials"]-} ]] || return 0
-  mkdir "$STAGED/systemd/metrics-alloy.service.d"
-  {
-    printf '%s\n' "# What Alloy logs in with at the far end: files of root's, put there by install.sh --forward-…" '[Service]'
-    for key in password token ca; do ! has_credential "$key" || echo "LoadCredential=forward-$key:${SETTINGS["credentials"]}/$key"; done
-  } >"$STAGED/systemd/metrics-alloy.service.d/forward.conf"
+  mkdir "$drop_in"
+  echo "# Alloy's credentials for the central server, in root-only files
+[Service]" >"$drop_in/forward.conf"
+  for key in password token ca; do
+    if has_credential "$key"; then
+      echo "LoadCredential=forward-$key:${SETTINGS["credentials"]}/$key" >>"$drop_in/forward.conf"
+    fi
+  done
 }
 
-has_credential() { [[ -e ${SETTINGS["credentials"]-/nowhere}/$1 ]]; }
-credential_expression() { printf 'sys.env("CREDENTIALS_DIRECTORY") + "/forward-%s"' "$1"; }
-
+# forward_alloy: prints forward.alloy without the blocks that are not needed.
 forward_alloy() {
-  local more='' loopback='127[.][0-9.]+|0[.]0[.]0[.]0|(?:ip6-)?localhost[46]?(?:[.]localdomain[46]?)?|ip6-loopback'
-  loopback+='|[[](?:::1?|(?:0+:){7}0*1?|::ffff:(?:127[.][0-9.]+|7f[0-9a-f]{2}:[0-9a-f]+))[]]'
-  [[ -z ${SETTINGS["tenant"]-} ]] || more+=$'\n\n\t\theaders = {"X-Scope-OrgID" = "'"${SETTINGS["tenant"]}"'"}'
-  ! has_credential password || more+=$(alloy_block basic_auth "username      = \"${SETTINGS["user"]}\"" "password_file = $(credential_expression password)")
-  ! has_credential token || more+=$(alloy_block authorization 'type             = "Bearer"' "credentials_file = $(credential_expression token)")
-  ! has_credential ca || more+=$(alloy_block tls_config "ca_file = $(credential_expression ca)")
-  cat <<END
-// Where else the samples go, as install.sh was told by its options --forward-…: run it again with others to change it.
-
-prometheus.remote_write "forward" {
-	endpoint {
-		name = "forward"
-		url  = "${SETTINGS["url"]}"$more
-
-		// An application on the loopback has the same address on every host: there it is known by the host's name and its port.
-		write_relabel_config {
-			source_labels = ["instance"]
-			regex         = "(?i:$loopback)(:.*)?"
-			target_label  = "instance"
-			replacement   = constants.hostname + "\$1"
-		}
-	}
+  local text delete=(-e '') key
+  local -A blocks=(["password"]=basic_auth ["token"]=authorization ["ca"]=tls_config)
+  for key in "${!blocks[@]}"; do
+    has_credential "$key" || delete+=(-e "/^\t\t${blocks[$key]}/,/^$/d")
+  done
+  [[ -n ${SETTINGS["tenant"]-} ]] || delete+=(-e '/^\t\theaders/,/^$/d')
+  text=$(sed "${delete[@]}" "$ROOT/etc/alloy/forward.alloy")
+  for key in url user tenant; do text=${text//"FORWARD_${key^^}"/"${SETTINGS[$key]-}"}; done
+  say "$text"
 }
-
-// Alloy's own metrics, for the far end alone: they show the queue to it.
-prometheus.scrape "alloy" {
-	job_name        = "alloy"
-	targets         = [{"__address__" = "127.0.0.1:12345", "instance" = constants.hostname}]
-	scrape_interval = "15s"
-	forward_to      = [prometheus.remote_write.forward.receiver]
-}
-END
-}
-alloy_block() { printf '\n\n\t\t%s {' "$1" && printf '\n\t\t\t%s' "${@:2}" && printf '\n\t\t}'; }

@@ -1,66 +1,106 @@
-# How Grafana is reached on this host, and the files of its dashboards.
+# How verify.sh reaches Grafana and reads its dashboard files.
 
-# grafana_public: prints host and path of the public address (root_url) where Grafana insists on them: below a subpath, or with
-# enforce_domain. It redirects every other request there, and this host need not reach that address.
+# grafana_public: prints host and path of the public URL, if Grafana redirects requests there.
 grafana_public() {
   local url
   url=$(curl_local 3001/api/org --output /dev/null --write-out '%{redirect_url}' 2>/dev/null) || :
-  [[ ! $url =~ ^https?://([^/]+)(.*)/api/org$ ]] || echo "${BASH_REMATCH[1]} ${BASH_REMATCH[2]}"
+  if [[ $url =~ ^https?://([^/]+)(.*)/api/org$ ]]; then say "${BASH_REMATCH[@]:1}"; fi
 }
 
-# grafana_get PATH [CURL-OPTION...]: asks Grafana on the loopback under its public address. A redirect is a failure.
+# grafana_get PATH [CURL-OPTION...]: requests Grafana on the loopback, as if by its public URL.
 grafana_get() {
   local host='' path=''
   read -r host path < <(grafana_public) || :
   curl_local "3001$path/$1" --location --max-redirs 0 ${host:+--header "Host: $host"} "${@:2}"
 }
 
-# get PORT/PATH: asks a server of the stack.
+# get PORT/PATH: requests a server of the stack.
 get() { case $1 in 3001/*) grafana_get "${1#*/}" ;; *) curl_local "$1" ;; esac }
 
-# grafana_is_scraped: fails when Grafana redirects the scrape, because prometheus.yml lacks the subpath.
-grafana_is_scraped() {
-  local url answer
-  url=$(curl_local '9090/api/v1/targets?state=active' 2>/dev/null | grep -o '"scrapeUrl":"http://[a-z0-9.]*:3001/[^"]*"' | cut -d'"' -f4 | sed -n 1p) || :
-  answer=$(curl_local "3001/${url#http://*/}" --output /dev/null --write-out '%{http_code} %{redirect_url}' 2>/dev/null) || :
-  [[ -z $url || $answer != 3* ]] || { echo "Grafana redirects the scrape of $url to ${answer#* }" && return 1; }
+# grafana LOGIN PATH [CURL-OPTION...]: keeps the login out of the command line.
+grafana() {
+  local login=${1//\\/\\\\}
+  grafana_get "$2" --config <(printf 'user = "%s"\n' "${login//\"/\\\"}") "${@:3}"
 }
 
-# The files that its two providers read. As in Grafana, those in folders are read too, but not in folders like .git.
-dashboard_files() {
-  find -H "$ETC/grafana/dashboards" "$ETC/grafana/dashboards.d" -mindepth 1 -type d -name '.*' -prune -o -name '*.json' ! -type d -print 2>/dev/null | sort
+# grafana_has LOGIN PATH...
+grafana_has() {
+  local path
+  for path in "${@:2}"; do
+    grafana "$1" "$path" >/dev/null 2>&1 || fail "nothing at $path" || return
+  done
 }
 
-# json_text FILE KEY: prints the text that the object in FILE has under KEY, or nothing, also where FILE is something else.
+# Plugins that are not compiled in have build_info, those with a backend target_info.
+grafana_has_plugin() {
+  grafana_get metrics |
+    grep -E '^grafana_plugin_(build|target)_info\{(.*,)?plugin_id="prometheus"' >/dev/null ||
+    fail "it is not"
+}
+
+grafana_answers() {
+  local query='{"from":"now-5m","to":"now","queries":[{"refId":"A","instant":true,
+    "datasource":{"uid":"prometheus"},"expr":"up{job=\"metrics_service\"}"}]}'
+  grafana "$1" api/ds/query --header 'Content-Type: application/json' --data "$query" 2>/dev/null |
+    grep '"values":\[\[[0-9]*\],\[1\]\]' >/dev/null ||
+    fail "no value for up{job=\"metrics_service\"} through its data source"
+}
+
+# is_login_rejected LOGIN LOGIN-FILE: wrong logins lock the account, so a rejected default login is
+# not retried until Grafana restarts.
+readonly REJECTED_LOGIN=/tmp/metrics-stack-login-$EUID
+is_login_rejected() {
+  local start
+  start=$(systemctl show --property InvocationID --value metrics-grafana.service)
+  if [[ -z $2 && -O $REJECTED_LOGIN && ! -L $REJECTED_LOGIN ]]; then
+    [[ $(<"$REJECTED_LOGIN") != "$start" ]] || return 0
+  fi
+  [[ $(grafana "$1" api/org --output /dev/null --write-out '%{http_code}' 2>/dev/null) == 401 ]] ||
+    return 1
+  if [[ -z $2 ]]; then
+    rm -f "$REJECTED_LOGIN"
+    (set -o noclobber && echo "$start" >"$REJECTED_LOGIN") 2>/dev/null || :
+  fi
+}
+
+# json_text FILE KEY: prints the string under KEY in the top-level object, or nothing.
 json_text() {
   grep -a -o -E '"([^"\\]|\\.)*"|[][{}:,]' "$1" 2>/dev/null | awk -v key="\"$2\"" '
     /^[[{]$/ { depth++ }
     /^[]}]$/ { depth-- }
-    depth == 1 && last == ":" && before == key && /^"/ { print substr($0, 2, length($0) - 2); exit }
+    depth == 1 && last == ":" && before == key && /^"/ {
+      print substr($0, 2, length($0) - 2)
+      exit
+    }
     { before = last; last = $0 }' || :
 }
 
-# shipped_dashboards: prints the API's path of each dashboard that the release has and the administrator has not taken away.
+# shipped_dashboards: prints the API path of each shipped dashboard that is still on the host.
 shipped_dashboards() {
   local file uid
   for file in "$OPT"/current/etc/grafana/dashboards/*.json; do
     uid=$(json_text "$ETC/grafana/dashboards/${file##*/}" uid)
-    [[ -z $uid ]] || echo "api/dashboards/uid/$uid"
+    if [[ -n $uid ]]; then echo "api/dashboards/uid/$uid"; fi
   done
 }
 
-# repeated_dashboards: prints each uid of several files, and each title of several files of one folder in Grafana. Grafana then
-# writes no dashboard any more of the directories that these files are in.
-repeated_dashboards() {
-  local file uid title
-  while IFS= read -r file; do
-    uid=$(json_text "$file" uid) title=$(json_text "$file" title)
-    [[ -z $uid ]] || printf 'uid "%s"\t%s\n' "$uid" "$file"
-    case $file in
-    "$ETC"/grafana/dashboards/*) title="title \"$title\"" ;;
-    *) title="title \"$title\" in dashboards.d" ;;
-    esac
-    [[ $title == 'title ""'* ]] || printf '%s\t%s\n' "$title" "$file"
-  done < <(dashboard_files) |
-    awk -F'\t' '{ count[$1]++; files[$1] = files[$1] ", " $2 } END { for (what in count) if (count[what] > 1) print what " is in " substr(files[what], 3) }' | sort
+# dashboard_files: prints the files that Grafana's two providers read.
+dashboard_files() {
+  find -H "$ETC/grafana/dashboards" "$ETC/grafana/dashboards.d" -mindepth 1 -type d -name '.*' \
+    -prune -o -name '*.json' ! -type d -print 2>/dev/null | sort
+}
+
+# are_dashboards_unique: lists uids used twice, and titles used twice in one folder of Grafana.
+are_dashboards_unique() {
+  local file key value repeated
+  repeated=$(while IFS= read -r file; do
+    for key in uid title; do
+      value=$(json_text "$file" "$key")
+      case $key:$file in title:*/dashboards.d/*) key+=" in dashboards.d" ;; esac
+      if [[ -n $value ]]; then printf '%s "%s"\t%s\n' "$key" "$value" "$file"; fi
+    done
+  done < <(dashboard_files) | awk -F'\t' '
+    { files[$1] = files[$1] ", " $2; count[$1]++ }
+    END { for (what in count) if (count[what] > 1) print what ": " substr(files[what], 3) }' | sort)
+  [[ -z $repeated ]] || fail "${repeated//$'\n'/; }"
 }

@@ -1,47 +1,65 @@
-# Stops and starts the parts of the stack, and waits until they are ready.
+# Stops and starts the unit groups.
 
-# A file for each part that is half moved, with those of its units that were active. A reboot rightly forgets them.
+# A file for each group whose update is incomplete, with its units that were active before.
 readonly INCOMPLETE=$RUN/incomplete
-# In seconds. A large write-ahead log takes minutes to be read; a program that keeps failing is noticed at once.
+# Replaying a large write-ahead log takes minutes.
 readonly READY_TIMEOUT=300
 
-# Sockets first: a connection that comes meanwhile would start their service again.
+# units_of GROUP: prints its units. Sockets come first, because they would start their services.
 units_of() {
   case $1 in
   stack) echo metrics-stack.target ;;
-  metrics-service | alloy-ui) echo "metrics-${1#metrics-}.socket metrics-${1#metrics-}.service" ;;
+  metrics-service | alloy-ui) echo "metrics-${1#metrics-}".{socket,service} ;;
   *) echo "metrics-$1.service" ;;
   esac
 }
 
-declare -A READY_URLS=(["metrics-service.service"]=8000/health ["metrics-prometheus.service"]=9090/-/ready
-  ["metrics-alloy.service"]=12345/-/ready ["metrics-grafana.service"]=3001/api/health)
+# ready_url UNIT
+ready_url() {
+  case $1 in
+  metrics-service.service) echo 8000/health ;;
+  metrics-prometheus.service) echo 9090/-/ready ;;
+  metrics-alloy.service) echo 12345/-/ready ;;
+  metrics-grafana.service) echo 3001/api/health ;;
+  esac
+}
 
 is_active() { systemctl --quiet is-active "$1"; }
 is_enabled() { systemctl --quiet is-enabled "$1" 2>/dev/null; }
 
-# is_wanted UNIT PART: what a person has switched off is neither started nor waited for, but what ran before its move is.
+# is_wanted UNIT GROUP: whether it is enabled, or was active before the update.
 is_wanted() {
   [[ -f $UNIT_DIR/$1 && -e $RELEASE/systemd/$1 ]] || return 1
-  { is_enabled metrics-stack.target && is_enabled "$1"; } || grep --quiet --line-regexp --fixed-strings "$1" "$INCOMPLETE/$2" 2>/dev/null
+  { is_enabled metrics-stack.target && is_enabled "$1"; } ||
+    grep --quiet --line-regexp --fixed-strings "$1" "$INCOMPLETE/$2" 2>/dev/null
 }
 
 mark_incomplete() {
   local unit
   [[ ! -e $INCOMPLETE/$1 ]] || return 0
-  for unit in $(units_of "$1"); do ! is_active "$unit" || echo "$unit"; done >"$INCOMPLETE/.new"
+  for unit in $(units_of "$1"); do
+    if is_active "$unit"; then echo "$unit"; fi
+  done >"$INCOMPLETE/.new"
   mv "$INCOMPLETE/.new" "$INCOMPLETE/$1"
 }
 
 stop_group() {
   case $1 in
-  # To stop the target would stop all.
+  # Stopping the target would stop everything.
   stack) return ;;
-  # Its socket stays, and with it who comes meanwhile. As it reads nothing but its program, a restart is enough then.
-  metrics-service) [[ $RELEASE == "$EMPTY_RELEASE" || $(changes "$1") == *" systemd/metrics-service.socket"* ]] || return 0 ;;
-  # Where Prometheus goes for good, Alloy stops first, while it can still send.
-  prometheus) if [[ ! -e $RELEASE/systemd/metrics-prometheus.service ]]; then mark_incomplete alloy && stop_group alloy; fi ;;
-  alloy) ! is_active metrics-alloy.service || drain ;;
+  # The socket stays open and queues new connections. The service reads no files, so a restart after
+  # the update is enough.
+  metrics-service)
+    [[ $RELEASE == "$EMPTY_RELEASE" || $(changes "$1") == *metrics-service.socket* ]] || return 0
+    ;;
+  # If Prometheus is removed, Alloy has to stop while it can still send.
+  prometheus)
+    if [[ ! -e $RELEASE/systemd/metrics-prometheus.service ]]; then
+      mark_incomplete alloy
+      stop_group alloy
+    fi
+    ;;
+  alloy) if is_active metrics-alloy.service; then drain; fi ;;
   esac
   # shellcheck disable=SC2046  # units are words
   stop_units $(units_of "$1")
@@ -50,46 +68,61 @@ stop_group() {
 stop_units() {
   local unit
   for unit; do
-    [[ $(systemctl show --property ActiveState --value "$unit") =~ ^(inactive|failed)$ ]] || systemctl stop "$unit"
+    [[ $(systemctl show --property ActiveState --value "$unit") =~ ^(inactive|failed)$ ]] ||
+      systemctl stop "$unit"
   done
 }
 
-# drain: waits until Alloy has sent its queues, for 30 s at most, because what it has not sent when it stops is lost. The queue of a
-# receiver that does not answer can't empty, so it is not waited for.
+# drain: waits up to 30 s until Alloy's queues to responding servers are empty, because Alloy loses
+# unsent samples when it stops.
 drain() {
-  local tries=100 url queues=''
-  while read -r url; do ! is_answering "$url" || queues+="url=\"$url\""$'\n'; done < <(pending | sed -n 's/.*[{,]url="\([^"]*\)".*/\1/p')
-  [[ -n $queues ]] || return 0
-  while pending | grep --fixed-strings "${queues%$'\n'}" >/dev/null; do
-    ((--tries)) || return 0
+  local url urls=()
+  for url in $(pending_urls); do
+    if is_responding "$url"; then urls+=(-e "$url"); fi
+  done
+  ((${#urls[@]})) || return 0
+  for _ in {1..100}; do
+    grep --quiet --line-regexp --fixed-strings "${urls[@]}" <<<"$(pending_urls)" || return 0
     sleep 0.3
   done
 }
-pending() { curl_local 12345/metrics 2>/dev/null | grep '^prometheus_remote_storage_samples_pending{.* [1-9]'; }
-# is_answering URL: whether a server is there. It gets neither a login nor samples, so its certificate does not matter.
-is_answering() { [[ $(curl --disable --globoff --noproxy '*' --insecure --silent --max-time 5 --output /dev/null --write-out '%{http_code}' "$1") != @(000|5??) ]]; }
+# pending_urls: prints the URL of each of Alloy's queues that is not empty.
+pending_urls() {
+  curl_local 12345/metrics 2>/dev/null | awk -F'"' '
+    /^prometheus_remote_storage_samples_pending{/ && !/} 0$/ {
+      for (i = 1; i < NF; i++) if ($i ~ /[{,]url=$/) print $(i + 1)
+    }' || :
+}
+# is_responding URL: sends neither credentials nor samples, so it ignores the certificate.
+is_responding() {
+  [[ $(curl --disable --globoff --noproxy '*' --insecure --silent --max-time 5 --output /dev/null \
+    --write-out '%{http_code}' "$1") != @(000|5??) ]]
+}
 
-# start_group PART: of its units those that are wanted and do not run, or may run from what was there before it was moved.
+# start_group GROUP: starts its wanted units that are stopped or might still run the old files.
 start_group() {
-  local unit
+  local unit action
   for unit in $(units_of "$1"); do
     if [[ ! -e $INCOMPLETE/$1 ]] && is_active "$unit"; then continue; fi
     is_wanted "$unit" "$1" || continue
     CHANGED=1 STARTED_AT=$(uptime_now)
-    JOURNAL_END=$(journalctl --quiet --lines 1 --show-cursor --no-pager 2>/dev/null | sed -n 's/^-- cursor: //p') || :
-    # Its count of restarts begins anew.
+    JOURNAL_END=$(journalctl --quiet --lines 1 --show-cursor --no-pager 2>/dev/null |
+      sed -n 's/^-- cursor: //p') || :
+    # Also resets the count of restarts.
     systemctl reset-failed "$unit" 2>/dev/null || :
+    action=start
     case $unit in
-    *.service) systemctl restart "$unit" ;;
-    *.socket) is_active "$unit" || { stop_units "${unit%.socket}.service" && systemctl start "$unit"; } ;;
-    *) systemctl start "$unit" ;;
-    esac || unit_failed "$unit"
+    *.service) action=restart ;;
+    *.socket) is_active "$unit" || stop_units "${unit%.socket}.service" ;;
+    esac
+    systemctl "$action" "$unit" || unit_failed "$unit"
     wait_until_ready "$unit"
   done
 }
 
 wait_until_ready() {
-  local url=${READY_URLS[$1]-} restarts
+  local url restarts
+  url=$(ready_url "$1")
   until [[ -z $url ]] || get "$url" >/dev/null 2>&1; do
     restarts=$(systemctl show --property NRestarts --value "$1")
     ((restarts < 3 && $(uptime_now) - STARTED_AT < READY_TIMEOUT)) || unit_failed "$1"
@@ -98,63 +131,65 @@ wait_until_ready() {
 }
 
 unit_failed() {
-  echo "the last lines of $1's journal:" >&2
-  journalctl --quiet --unit "$1" ${JOURNAL_END:+--after-cursor="$JOURNAL_END"} --lines 15 --output cat --no-pager | sed 's/^/  | /' >&2
-  die "$1 does not get ready" "its journal above says why"
+  say "the last lines of $1's journal:" >&2
+  journalctl --quiet --unit "$1" ${JOURNAL_END:+--after-cursor="$JOURNAL_END"} --lines 15 \
+    --output cat --no-pager | sed 's/^/  | /' >&2
+  die "$1 did not become ready" "see its journal above"
 }
 
-# A drop-in with a user of its own keeps the data where the symlink is otherwise.
-grafana_data() { realpath --quiet "$VAR/grafana" || echo "$VAR/grafana"; }
+# data_of COMPONENT: prints its state directory, which systemd makes a symlink for dynamic users.
+data_of() { realpath --quiet "$VAR/$1" || echo "$VAR/$1"; }
 
-alloy_data() { realpath --quiet "$VAR/alloy" || echo "$VAR/alloy"; }
-
-# change_database TREE: Grafana migrates its database, which an older one can't read then: what it was goes back with the release before.
-# Both ways can be cut off anywhere and done again.
+# change_database STORE-PATH: copies Grafana's database before an upgrade, which migrates it, and
+# restores it for a rollback. Can be interrupted and repeated.
 change_database() {
-  local data before
-  data=$(grafana_data) before=$data/database-backup
+  local data copy
+  data=$(data_of grafana) copy=$data/database-backup
   if [[ $1 == "$(readlink "$OPT/current/grafana")" ]]; then
-    [[ -d $before ]] || return 0
-    # That may have been long ago: what was made since is not lost.
-    [[ -n $ROLLING_BACK ]] || ln "$data/grafana.db" "$before.newer" 2>/dev/null || :
+    [[ -d $copy ]] || return 0
+    # If this is not an immediate rollback, the newer database has changes worth keeping.
+    if [[ -z $ROLLING_BACK ]]; then ln "$data/grafana.db" "$copy.newer" 2>/dev/null || :; fi
     rm -f "$data"/grafana.db-*
-    find "$before" -type f -exec mv --force --target-directory="$data" {} +
-    rmdir "$before"
+    find "$copy" -type f -exec mv --force --target-directory="$data" {} +
+    rmdir "$copy"
     sync "$data"
-  elif [[ -n $1 && -e $data/grafana.db && (! -d $before || $OPT/grafana -ef $OPT/current/grafana) ]]; then
-    rm -rf "$before" "$before.part"
-    mkdir "$before.part"
-    cp --archive "$data"/grafana.db* "$before.part"
-    sync "$before.part"/*
-    replace_file "$before.part" "$before"
+  elif [[ -n $1 && -e $data/grafana.db ]] &&
+    [[ ! -d $copy || $OPT/grafana -ef $OPT/current/grafana ]]; then
+    rm -rf "$copy" "$copy.part"
+    mkdir "$copy.part"
+    cp --archive "$data"/grafana.db* "$copy.part"
+    sync "$copy.part"/*
+    replace_file "$copy.part" "$copy"
   fi
 }
 
-# set_wal_aside TREE: an older Alloy can take records of a newer one's write-ahead log for corruption
-# and not start. No sample is lost: Alloy never sends after a start what it had not sent before. The
-# next upgrade deletes the old log. This can be interrupted anywhere and done again.
+# set_wal_aside STORE-PATH: an older Alloy might not start with a newer write-ahead log. No sample
+# is lost, because Alloy sends none of it after a start. Can be interrupted and repeated.
 set_wal_aside() {
   local ran log version
+  ran=$(version_that_ran alloy) && [[ -n $1 ]] || return 0
   version=$(version_in "$1" alloy)
-  ran=$(version_that_ran alloy) || return 0
-  [[ -n $1 ]] && ! at_least "$version" "$ran" || return 0
+  ! at_least "$version" "$ran" || return 0
   while read -r log; do
     rm -rf "$log-backup"
     mv --no-target-directory "$log" "$log-backup"
     sync "${log%/*}"
-    say "    alloy $version starts without the write-ahead log of $ran: it is kept in $log-backup"
-  done < <(find "$(alloy_data)" -name wal-backup -prune -o -name wal -type d -print -prune 2>/dev/null)
+    say "    alloy $version starts without the write-ahead log of $ran, moved to $log-backup"
+  done < <(find "$(data_of alloy)" -name wal-backup -prune -o -name wal -type d -print -prune \
+    2>/dev/null)
 }
 
-# selinux_allow_proxy on|off: SELinux lets systemd's socket proxy connect only with these booleans. Those that were off are noted, and put back.
+# selinux_allow_proxy on|off: sets the booleans that systemd-socket-proxyd needs, and resets those.
 selinux_allow_proxy() {
-  local boolean
+  local boolean list=$STATE/selinux-booleans
   for boolean in systemd_socket_proxyd_{bind,connect}_any; do
-    case $1:$(getsebool "$boolean" 2>/dev/null) in
-    on:*" off") echo "$boolean" >>"$STATE/selinux-booleans" && setsebool -P "$boolean" on ;;
-    # A purge on a full disk goes on.
-    off:*) ! grep --quiet "$boolean" "$STATE/selinux-booleans" 2>/dev/null || setsebool -P "$boolean" off || say "    to be put back by hand: setsebool -P $boolean off" ;;
-    esac
+    if [[ $1 == on && $(getsebool "$boolean" 2>/dev/null) == *" off" ]]; then
+      echo "$boolean" >>"$list"
+      setsebool -P "$boolean" on
+    elif [[ $1 == off ]] && grep --quiet "$boolean" "$list" 2>/dev/null; then
+      # On a full disk this can fail.
+      setsebool -P "$boolean" off || say "    to reset by hand: setsebool -P $boolean off"
+    fi
   done
-  [[ $1 == on ]] || rm -f "$STATE/selinux-booleans"
+  [[ $1 == on ]] || rm -f "$list"
 }

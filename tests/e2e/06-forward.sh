@@ -7,7 +7,7 @@
 . "$E2E_DIR/lib/interrupt.sh"
 . "$E2E_DIR/lib/central.sh"
 
-readonly PROOF="10 requests to /simulate-load arrive at the far end, by a query at https://central.example:8427"
+readonly PROOF="10 test requests reach the central server (query at https://central.example:8427)"
 readonly FIRST='fleet-9f3 "pass\word"' SECOND=second-password TOKEN=fleet-9f3-token-word
 declare -A DISKS=()
 trap 'for DISK in "${DISKS[@]}"; do power_off; done' EXIT
@@ -59,17 +59,17 @@ invalid_options_are_named() {
     # shellcheck disable=SC2086  # options are words
     fails_with 2 "$words" $call </dev/null
   done <<END
-an agent keeps no samples|--role agent
-given as role has another form|--role half
---forward-url URL is needed|--forward-tenant fleet
-begins with https://|--forward-url http://central.example/api/v1/write
-has no password in it|--forward-url https://fleet:secret@central.example/api/v1/write
+an agent stores no samples|--role agent
+invalid role: half|--role half
+forwarding is not configured|--forward-tenant fleet
+must be https:// unless on loopback|--forward-url http://central.example/api/v1/write
+without a password|--forward-url https://fleet:secret@central.example/api/v1/write
 --forward-user needs|--forward-url $CENTRAL_URL --forward-user fleet
 a password or a token|--forward-url $CENTRAL_URL --forward-user fleet --forward-token-file /root/password
 exclude each other|--forward-url $CENTRAL_URL --no-forward
 /root/none does not exist|--forward-url $CENTRAL_URL --forward-ca /root/none
 /root/central.pem is not one line|--forward-url $CENTRAL_URL --forward-token-file /root/central.pem
-/root/password has no certificate|--forward-url $CENTRAL_URL --forward-ca /root/password
+/root/password contains no certificate|--forward-url $CENTRAL_URL --forward-ca /root/password
 END
 }
 
@@ -82,14 +82,14 @@ fails_with() {
 }
 
 unusable_endpoints_are_named() {
-  fails_with 1 "has a host that is not known here" --forward-url https://nowhere.example/api/v1/write "${LOGIN[@]}"
-  fails_with 1 "can't be trusted" --forward-url "$CENTRAL_URL"
-  fails_with 1 "can't be trusted" "${FORWARD[@]}" --forward-ca /root/wrong.pem
+  fails_with 1 "cannot be resolved" --forward-url https://nowhere.example/api/v1/write "${LOGIN[@]}"
+  fails_with 1 "failed TLS verification" --forward-url "$CENTRAL_URL"
+  fails_with 1 "failed TLS verification" "${FORWARD[@]}" --forward-ca /root/wrong.pem
   contains "$(<"$SCRATCH/refusal")" "--forward-ca FILE"
-  fails_with 1 "as common name (CN) only" "${FORWARD[@]}" --forward-url "$CN_URL" --forward-ca /root/cn.pem
-  fails_with 1 "takes no samples at this path (status 400: unsupported path requested" "${FORWARD[@]}" --forward-url "${CENTRAL_URL%/write}"
+  fails_with 1 "has a certificate without subjectAltName" "${FORWARD[@]}" --forward-url "$CN_URL" --forward-ca /root/cn.pem
+  fails_with 1 "does not accept remote write at this path (HTTP 400: unsupported path requested" "${FORWARD[@]}" --forward-url "${CENTRAL_URL%/write}"
   copy_in <(echo wrong) /root/wrong
-  refuses 1 "refuses the login (status 401)" install "${FORWARD[@]}" --forward-password-file /root/wrong
+  refuses 1 "rejected the credentials (HTTP 401)" install "${FORWARD[@]}" --forward-password-file /root/wrong
   contains "$(<"$SCRATCH/refusal")" "nothing has been changed"
   refuses 0 "write /etc/systemd/system/metrics-alloy.service.d/forward.conf" install --role agent "${FORWARD[@]}" --dry-run
 }
@@ -109,7 +109,7 @@ install_everywhere() {
   jobs+=($!)
   for job in "${jobs[@]}"; do wait "$job" || { cat "$SCRATCH"/{alpha,beta,gamma} && return 1; }; done
   for job in alpha beta gamma; do
-    contains "$(<"$SCRATCH/$job")" ", 0 ✗"
+    contains "$(<"$SCRATCH/$job")" ", 0 failed"
     contains "$(<"$SCRATCH/$job")" "✓ $PROOF"
   done
 }
@@ -148,12 +148,12 @@ later_install_keeps_it() {
 
 verify_needs_no_root() {
   keep verify in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh"
-  contains "$(<"$SCRATCH/verify")" ", 0 ✗"
-  contains "$(<"$SCRATCH/verify")" "✓ 10 requests to /simulate-load arrive at the far end, by what Alloy counts as sent"
+  contains "$(<"$SCRATCH/verify")" ", 0 failed"
+  contains "$(<"$SCRATCH/verify")" "✓ 10 test requests reach the central server (Alloy's send counters)"
   # Alloy's own metrics alone are no proof.
   in_container sed -i 's/remote_write.forward.receiver/remote_write.other.receiver/' /etc/metrics-stack/alloy/outputs.alloy
   ! keep verify in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh" || return 1
-  contains "$(<"$SCRATCH/verify")" "✗ outputs.alloy sends to the far end: as it was edited, it does not"
+  contains "$(<"$SCRATCH/verify")" "✗ outputs.alloy forwards to the central server: your edited version does not"
   in_container sed -i 's/remote_write.other.receiver/remote_write.forward.receiver/' /etc/metrics-stack/alloy/outputs.alloy
   verify_names_an_unknown_host
   verify_names_a_new_name
@@ -163,7 +163,7 @@ verify_names_an_unknown_host() {
   in_container sh -c 'sed /central.example/d /etc/hosts >/tmp/hosts && cp /etc/hosts /tmp/known && cat /tmp/hosts >/etc/hosts'
   ! keep verify verify || return 1
   in_container sh -c 'cat /tmp/known >/etc/hosts && rm /tmp/known /tmp/hosts'
-  contains "$(<"$SCRATCH/verify")" "✗ $CENTRAL_URL takes samples: it has a host that is not known here"
+  contains "$(<"$SCRATCH/verify")" "✗ $CENTRAL_URL accepts remote write: cannot be resolved"
 }
 
 # The patterns match the password and the token.
@@ -196,21 +196,21 @@ password_changes() {
   before+=" $(in_container systemctl show --property InvocationID --value metrics-alloy)"
   copy_in <(echo "$SECOND") /root/password
   keep install install --forward-password-file /root/password
-  contains "$(<"$SCRATCH/install")" ", 0 ✗"
+  contains "$(<"$SCRATCH/install")" ", 0 failed"
   equal "directories" "$(in_container ls /var/lib/metrics-stack/install/credentials | wc -l)" 1
   lacks "$before" "$(in_container ls /var/lib/metrics-stack/install/credentials)"
   lacks "$before" "$(in_container systemctl show --property InvocationID --value metrics-alloy)"
 }
 refuses_login() {
   ! keep verify verify || return 1
-  contains "$(<"$SCRATCH/verify")" "✗ $CENTRAL_URL takes samples: it refuses the login (status 401)"
+  contains "$(<"$SCRATCH/verify")" "✗ $CENTRAL_URL accepts remote write: rejected the credentials (HTTP 401)"
 }
 
 verify_names_a_new_name() {
   in_container hostname another
   ! keep verify verify || return 1
   in_container hostname beta
-  contains "$(<"$SCRATCH/verify")" "✗ Alloy sends under the name of this host: it started when the host was beta"
+  contains "$(<"$SCRATCH/verify")" "✗ Alloy uses this host's name: its samples still have the instance beta"
   contains "$(<"$SCRATCH/verify")" "systemctl restart metrics-alloy.service"
 }
 
@@ -279,7 +279,7 @@ forwarding_ends() {
   eventually 60 central_server_is_down_for_gamma
   start=$(in_container date +%s)
   keep install install --no-forward
-  contains "$(<"$SCRATCH/install")" ", 0 ✗"
+  contains "$(<"$SCRATCH/install")" ", 0 failed"
   stopped=$(in_container date --date "$(in_container systemctl show --property InactiveEnterTimestamp --value metrics-alloy)" +%s)
   at_most "time until Alloy had stopped" $((stopped - start)) 40
   measured "Alloy stopped after $((stopped - start)) s"

@@ -34,7 +34,7 @@ requests_become_samples() {
 counted() { get 8000/metrics | awk '/^http_requests_total\{.*"\/simulate-load"/ { sum += $NF } END { print sum }'; }
 
 verify_needs_no_root() {
-  contains "$(in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh")" ", 0 ✗"
+  contains "$(in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh")" ", 0 failed"
 }
 
 scrapes_another_application() {
@@ -97,7 +97,7 @@ lists_edited_files() {
   in_container sh -c "echo '# news' >>$CHECKOUT/etc/prometheus/retention.env"
   keep install install
   contains "$(in_container cat "$edited")" 6d
-  difference=$(sed -n "s,.*kept as it is: $edited.*: \(diff .*\),\1,p" "$SCRATCH/install")
+  difference=$(sed -n "s,.*keeping your changes to $edited.*: \(diff .*\),\1,p" "$SCRATCH/install")
   contains "$(in_container sh -c "$difference" || :)" '> # news'
 }
 
@@ -108,9 +108,9 @@ deleted_file_is_not_restored() {
   keep install install
   in_container test ! -e "$deleted"
   equal "invocations" "$(invocations)" "$before"
-  in_container sh -c "$(sed -n "s,.*stays deleted: $deleted.*: \(cp .*\),\1,p" "$SCRATCH/install")"
+  in_container sh -c "$(sed -n "s,.*not restoring $deleted.*: \(cp .*\),\1,p" "$SCRATCH/install")"
   in_container test -e "$deleted"
-  lacks "$(install)" "stays deleted"
+  lacks "$(install)" "not restoring"
 }
 
 # Grafana below a subpath redirects all other paths to another host.
@@ -127,8 +127,8 @@ add_files() {
     in_container sh -c "echo '{\"uid\": \"\", \"title\": \"Mine\", \"panels\": []}' >/etc/metrics-stack/grafana/$dir/mine.json"
     in_container sh -c "echo 'not JSON' >/etc/metrics-stack/grafana/$dir/none.json"
   done
-  in_container sh -c "cd /etc/metrics-stack/targets.d && printf 'targets: [127.0.0.1:8000]\n' | tee map.yml shop.jsonc private.yml && echo '[]' >shop.yml"
-  in_container chmod 0600 /etc/metrics-stack/targets.d/private.yml
+  in_container sh -c "cd /etc/metrics-stack/targets.d && printf 'targets: [127.0.0.1:8000]\n' | tee .map .shop .private && chmod 0600 .private &&
+    mv .map map.yml && mv .shop shop.jsonc && mv .private private.yml && echo '[]' >shop.yml"
 }
 
 verify_accepts_a_new_grafana_password() {
@@ -137,10 +137,10 @@ verify_accepts_a_new_grafana_password() {
   add_files
   in_container systemctl restart metrics-grafana
   keep verify verify || :
-  contains "$(<"$SCRATCH/verify")" ", 1 ✗"
-  contains "$(<"$SCRATCH/verify")" "✗ Alloy reads each file in /etc/metrics-stack/targets.d: map.yml: Alloy finds no list"
-  contains "$(<"$SCRATCH/verify")" "private.yml: Alloy may not read it"
-  contains "$(<"$SCRATCH/verify")" "shop.jsonc: the name ends in none of"
+  contains "$(<"$SCRATCH/verify")" ", 1 failed"
+  contains "$(<"$SCRATCH/verify")" "✗ Alloy reads each file in /etc/metrics-stack/targets.d: map.yml: not a readable list of targets"
+  contains "$(<"$SCRATCH/verify")" "private.yml: not a readable list"
+  contains "$(<"$SCRATCH/verify")" "shop.jsonc: the name must end in"
   lacks "$(<"$SCRATCH/verify")" "shop.yml:"
   contains "$(<"$SCRATCH/verify")" "- Grafana's data source and dashboards"
   contains "$(<"$SCRATCH/verify")" "password has been changed"
@@ -180,7 +180,7 @@ uninstall_keeps_data() {
 reinstall_keeps_data() {
   contains "$(uninstall)" "not installed"
   keep install install
-  contains "$(<"$SCRATCH/install")" ", 0 ✗"
+  contains "$(<"$SCRATCH/install")" ", 0 failed"
   equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)" "$(<"$SCRATCH/first-sample")"
   contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.time":"6d"'
 }

@@ -26,7 +26,7 @@ survives_a_reboot() {
   units_are_up
   listens_as_designed
   keep verify verify
-  contains "$(tail -n 1 "$SCRATCH/verify")" ", 0 ✗"
+  contains "$(tail -n 1 "$SCRATCH/verify")" ", 0 failed"
   equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)" "$first"
 }
 

@@ -75,7 +75,7 @@ damaged_store_is_repaired() {
 obstacles_are_named() {
   in_container sh -c 'rm /etc/metrics-stack/grafana/dashboards/host.json && mkdir /etc/metrics-stack/grafana/dashboards/host.json'
   run_until_verify "${INSTALL[@]}"
-  contains "$(<"$SCRATCH/run")" "kept as it is: /etc/metrics-stack/grafana/dashboards/host.json"
+  contains "$(<"$SCRATCH/run")" "keeping your changes to /etc/metrics-stack/grafana/dashboards/host.json"
   in_container rmdir /etc/metrics-stack/grafana/dashboards/host.json
   in_container ln -s /nowhere /etc/metrics-stack/alloy/mine.alloy
   refuses 1 "/etc/metrics-stack/alloy/mine.alloy" in_container "${INSTALL[@]}"

@@ -66,25 +66,25 @@ readonly CASES='/prometheus|204||
 /reads|200|accepted|
 /content|400|snappy: decoded block is empty|
 /none|400|no samples in the request|
-/victoria|400|unsupported path requested: "/api/v1/push"||takes no samples at this path (status 400: unsupported path requested: "/api/v1/push")
-/vmauth|400|user fleet missing route for ""||takes no samples at this path (status 400: user fleet missing route for "")
-/cluster|400|cannot parse path "/insert/": cannot find {authToken}||(status 400: cannot parse path
-/api/v1/query|400|{"status":"error","errorType":"bad_data","error":"no expression found in input"}||takes no samples at this path
-/bare|400|||takes no samples at this path (status 400)
-/receiver|404|remote write receiver needs to be enabled with --web.enable-remote-write-receiver||start the Prometheus there with the flag that it names
-/missing|404|404 page not found||takes no samples at this path (status 404: 404 page not found)
-/media|415|unsupported||takes no samples at this path (status 415: unsupported)
-/moved|302|<a href="/login">Found</a>||takes no samples at this path (status 302
-/health|200|OK||takes no samples at this path (status 200: OK)
-/page|200|\n  <!doctype html>\n<html>||takes no samples at this path (status 200: <!doctype html>)
-/login|401|Unauthorized||refuses the login (status 401)
-/busy|429|too many requests|1|answers with status 429: too many requests
-/down|502|Bad Gateway|1|answers with status 502: Bad Gateway'
+/victoria|400|unsupported path requested: "/api/v1/push"||does not accept remote write at this path (HTTP 400: unsupported path requested: "/api/v1/push")
+/vmauth|400|user fleet missing route for ""||does not accept remote write at this path (HTTP 400: user fleet missing route for "")
+/cluster|400|cannot parse path "/insert/": cannot find {authToken}||(HTTP 400: cannot parse path
+/api/v1/query|400|{"status":"error","errorType":"bad_data","error":"no expression found in input"}||does not accept remote write at this path
+/bare|400|||does not accept remote write at this path (HTTP 400)
+/receiver|404|remote write receiver needs to be enabled with --web.enable-remote-write-receiver||enable remote write there
+/missing|404|404 page not found||does not accept remote write at this path (HTTP 404: 404 page not found)
+/media|415|unsupported||does not accept remote write at this path (HTTP 415: unsupported)
+/moved|302|<a href="/login">Found</a>||does not accept remote write at this path (HTTP 302
+/health|200|OK||does not accept remote write at this path (HTTP 200: OK)
+/page|200|\n  <!doctype html>\n<html>||does not accept remote write at this path (HTTP 200: <!doctype html>)
+/login|401|Unauthorized||rejected the credentials (HTTP 401)
+/busy|429|too many requests|1|returned HTTP 429: too many requests
+/down|502|Bad Gateway|1|returned HTTP 502: Bad Gateway'
 
 test_an_address_that_nobody_answers_is_named() {
-  contains "$(checked http://127.0.0.1:1/api/v1/write)" "does not answer: curl: (7)"
-  contains "$(checked 'http://[::1]:1/api/v1/write')" "does not answer: curl: (7)"
-  contains "$(checked https://127.0.0.1:99999/api/v1/write)" "is no URL||"
+  contains "$(checked http://127.0.0.1:1/api/v1/write)" "does not respond: curl: (7)"
+  contains "$(checked 'http://[::1]:1/api/v1/write')" "does not respond: curl: (7)"
+  contains "$(checked https://127.0.0.1:99999/api/v1/write)" "is not a URL||"
 }
 
 # Go does not look at the common name, curl does.
@@ -106,12 +106,12 @@ test_a_certificate_needs_its_name_as_alternative_name() {
 localhost|localhost|DNS:localhost|
 localhost|other|DNS:localhost|
 127.0.0.1|other|IP:127.0.0.1|
-localhost|localhost||as common name (CN) only
-127.0.0.1|127.0.0.1||as common name (CN) only
-localhost|localhost|email:a@b.example|as common name (CN) only
+localhost|localhost||has a certificate without subjectAltName
+127.0.0.1|127.0.0.1||has a certificate without subjectAltName
+localhost|localhost|email:a@b.example|has a certificate without subjectAltName
 a.b.localhost|*.b.localhost|DNS:*.b.localhost|
-a.b.localhost|*.b.localhost||as common name (CN) only
-localhost|localhost|DNS:other.example|can't be trusted
+a.b.localhost|*.b.localhost||has a certificate without subjectAltName
+localhost|localhost|DNS:other.example|failed TLS verification
 END
 }
 
@@ -166,7 +166,7 @@ test_urls_have_https_except_on_the_loopback() {
   for url in http://a.example/w http://10.0.0.1/w 'http://[2001:db8::1]/w' http://127.0.0.1.example/w https://user:word@a.example/w ftp://a.example/w; do
     OPTIONS=(["url"]=$url)
     fails merge_settings
-    contains "$OUTPUT" "another form"
+    contains "$OUTPUT" "invalid url (must be https:// unless on loopback, without a password)"
   done
 }
 

@@ -15,6 +15,36 @@ test_query_url_is_stored_and_used() {
   equal "query URL" "$(query_url)" https://b.example/prom
 }
 
+test_values_that_break_a_configuration_are_refused() {
+  local key value
+  for key in url query-url user tenant; do
+    for value in 'https://a.example/"x' "https://a.example/\\x" 'https://a.example/ x' $'https://a.example/\nx'; do
+      OPTIONS=(["url"]=https://a.example/w [$key]=$value)
+      fails merge_settings
+      contains "$OUTPUT" "error: invalid $key (contains a blank, quote, backslash or control character)"
+    done
+  done
+  OPTIONS=(["url"]=https://a.example/w ["role"]=half)
+  fails merge_settings
+  contains "$OUTPUT" "invalid role: half"
+}
+
+# forward.alloy has a block for each credential, and values that a pattern or a sed would change.
+test_forward_alloy_has_the_settings() {
+  local text
+  SETTINGS=(["url"]='https://a.example/w?a=1&b=\1' ["tenant"]='x|&y' ["credentials"]=$SCRATCH/credentials)
+  mkdir "$SCRATCH/credentials"
+  touch "$SCRATCH/credentials/token"
+  text=$(forward_alloy)
+  contains "$text" $'\t\turl  = "https://a.example/w?a=1&b=\\1"\n\n\t\theaders = {"X-Scope-OrgID" = "x|&y"}\n\n\t\tauthorization {'
+  contains "$text" $'"/forward-token"\n\t\t}\n\n\t\t// A loopback'
+  lacks "$text" basic_auth
+  lacks "$text" tls_config
+  lacks "$text" FORWARD_
+  SETTINGS=(["url"]=https://a.example/w)
+  contains "$(forward_alloy)" $'\t\turl  = "https://a.example/w"\n\n\t\t// A loopback'
+}
+
 test_query_url_is_derived() {
   local url query
   while read -r url query; do

@@ -10,15 +10,15 @@ installs_verified() {
   at_most "install time in seconds" $((SECONDS - start)) 60
   measured "up and verified in $((SECONDS - start)) s"
   prints_next_steps
-  contains "$(<"$SCRATCH/install")" "✓ 10 requests to /simulate-load arrive as samples"
+  contains "$(<"$SCRATCH/install")" "✓ 10 test requests reach Prometheus"
   contains "$(<"$SCRATCH/install")" "✓ Grafana answers a query"
 }
 
 # The last lines of an install: verified, and the next steps. They fit on a small screen.
 prints_next_steps() {
   local end
-  contains "$(<"$SCRATCH/install")" ", 0 ✗"
-  end=$(sed '1,/, 0 ✗$/d' "$SCRATCH/install")
+  contains "$(<"$SCRATCH/install")" ", 0 failed"
+  end=$(sed '1,/, 0 failed$/d' "$SCRATCH/install")
   at_most "lines of next steps" "$(wc -l <<<"$end")" 12
   contains "$end" http://127.0.0.1:3001
   contains "$end" "login admin / admin"
@@ -65,7 +65,7 @@ second_install_changes_nothing() {
   at_most "the second install in seconds" $((SECONDS - start)) 5
   equal "invocations" "$(invocations)" "$before"
   equal "files" "$(installed_files)" "$files"
-  equal "lines at the end" "$(sed '1,/, 0 ✗$/d' "$SCRATCH/install" | wc -l)" 1
+  equal "lines at the end" "$(sed '1,/, 0 failed$/d' "$SCRATCH/install" | wc -l)" 1
   contains "$(tail -n 1 "$SCRATCH/install")" "nothing had to be changed"
 }
 installed_files() {
