@@ -114,7 +114,8 @@ targets_are_read() {
     name=${file//\\/\\\\} reason=''
     if [[ $file != *.@(yml|yaml|json) ]]; then
       reason="the name must end in .yml, .yaml, .json or .disabled"
-    elif ! NAME=${name//\"/\\\"} awk -v time="$(stat --dereference --format %Y "$file")" '
+    elif ! begins_a_list "$file" ||
+      ! NAME=${name//\"/\\\"} awk -v time="$(stat --dereference --format %Y "$file")" '
       index($0, "filename=\"" ENVIRON["NAME"] "\"}") && $NF + 0 == time { found = 1 }
       END { exit !found }' <<<"$metrics"; then
       reason="not a readable list of targets: sudo chmod o+r $(printf %q "$file"); sudo journalctl \
@@ -123,6 +124,13 @@ targets_are_read() {
     if [[ -n $reason ]]; then unread+="${unread:+; }${file##*/}: $reason"; fi
   done < <(target_files)
   [[ -z $unread ]] || fail "$unread"
+}
+
+# begins_a_list FILE: Alloy counts whole seconds, so a file that was empty when Alloy read it, and
+# got its first line within that second, would count as parsed.
+begins_a_list() {
+  text_of "$1" 2>/dev/null |
+    awk '!/^[[:space:]]*(#|---|$)/ { bad = !/^[[:space:]]*[-[]/; exit } END { exit bad }'
 }
 
 # query_prometheus QUERY: prints the value of the first series of an instant query, or nothing.

@@ -11,7 +11,7 @@ outage_loses_no_sample() {
   eventually 60 query_is 'up{job="metrics_service"}' 1
   start=$(in_container date +%s)
   in_container systemctl stop metrics-prometheus
-  sleep 45
+  sleep 75
   in_container systemctl start metrics-prometheus
   end=$(in_container date +%s)
   eventually 90 no_gap_beyond 25 "$start" "$end"

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # A server that answers each path with the status and the text of a line `PATH STATUS TEXT`, and reads a write as Prometheus does at /reads.
-# With a file NAME.pem in its folder, over TLS.
+# With a file NAME.pem in its directory, over TLS.
 readonly SERVER='
 import http.server, os, ssl, sys
 answers = dict(line.rstrip("\n").split(" ", 1) for line in open(sys.argv[1]))
