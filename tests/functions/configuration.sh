@@ -1,6 +1,6 @@
 # What the check of the configuration makes of flags and of files that were edited. The programs are
 # stubs that note their calls; promtool's names the rule files as the real one does.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034  # lib/ reads what is set here
 
 chmod 0755 "$SCRATCH"
 [[ $EUID == 0 ]] || as_nobody() { "$@"; }
