@@ -75,7 +75,8 @@ check_retention() {
 check_alloy() {
   local options names='stability.level|config.(extra|format|bypass).*|feature.community.*'
   mapfile -t options < <(flags metrics-alloy.service "$names")
-  validate_with Alloy "$(store_path alloy)/bin/alloy" validate "${options[@]}" "$STAGE/etc/alloy" || :
+  validate_with Alloy "$(store_path alloy)/bin/alloy" \
+    validate "${options[@]}" "$STAGE/etc/alloy" || :
   may_read metrics-alloy.service "$ETC/alloy"/{,.}*.alloy
 }
 

@@ -19,7 +19,7 @@ test_values_that_break_a_configuration_are_refused() {
   local key value
   for key in url query-url user tenant; do
     for value in 'https://a.example/"x' "https://a.example/\\x" 'https://a.example/ x' $'https://a.example/\nx'; do
-      OPTIONS=(["url"]=https://a.example/w [$key]=$value)
+      OPTIONS=(["url"]=https://a.example/w ["$key"]=$value)
       fails merge_settings
       contains "$OUTPUT" "error: invalid $key (contains a blank, quote, backslash or control character)"
     done
