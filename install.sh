@@ -32,7 +32,7 @@ for file in "$ROOT"/lib/*.sh; do . "$file"; done
 
 main() {
   parse_options "$@"
-  # The caller's directory might contain files that our programs read.
+  # Programs that root runs must not pick up files from the caller's directory.
   cd /
   if [[ -n $DOWNLOAD ]]; then download_only; fi
   require_root "$@"
@@ -117,16 +117,16 @@ download_only() {
   exit
 }
 
-# A failed check causes no rollback, because the check itself might be wrong.
+# A failed check causes no rollback (see finish), because the check itself might be wrong.
 verify() {
   local options=()
   if [[ -z $CHANGED ]]; then options=(--quick); fi
-  # Without the lock, because it changes nothing.
+  # Closes fd 9, the lock: verify.sh changes nothing.
   bash "$ROOT/verify.sh" "${options[@]}" 9<&- ||
     die "the stack is running, but some checks failed" "fix them, then run: $SCRIPTS/verify.sh"
 }
 
-# finish STATUS: ends every run, also an interrupted one.
+# finish STATUS: runs at every exit, including after an interruption.
 finish() {
   trap '' INT TERM HUP
   set +e
@@ -138,7 +138,7 @@ finish() {
   exit "$1"
 }
 
-# A subshell with set -e ends at its first error, unless it is a condition.
+# roll_back STATUS: activates the previous release again, and says what is kept.
 roll_back() {
   local hint
   if (($1 != 130)) && [[ -z $ERROR_SHOWN ]]; then
@@ -148,11 +148,15 @@ roll_back() {
   ROLLING_BACK=1
   if [[ -z $CHANGED ]]; then
     say "nothing has been changed"
-    if [[ -L $OPT/pending ]]; then say "the next successful run finishes an interrupted one"; fi
-  elif [[ ! -L $OPT/pending || $(readlink "$OPT/current") != "$PREVIOUS" ]]; then
+    if [[ -L $OPT/pending ]]; then say "an interrupted run is completed by the next one"; fi
+  elif [[ $(readlink "$OPT/current") != "$PREVIOUS" ]]; then
     say "the release is active; the next run finishes the cleanup"
+  elif [[ ! -L $OPT/pending ]]; then
+    say "no file has been changed; this release was active before"
   else
     say "rolling back to the previous release (Ctrl-C is ignored)"
+    # Until an activation ends, `current` is the previous release. As a condition of `if`, the
+    # subshell would not end at its first error.
     (
       set -e
       activate "$(readlink --canonicalize-existing "$OPT/current" || echo "$EMPTY_RELEASE")"
@@ -166,6 +170,7 @@ roll_back() {
     set -e
     remove_unused
   )
+  # The copies in $CACHE.
   if [[ -n $FROM ]]; then rm -f "${ARCHIVE[@]}"; fi
   rmdir "$CACHE" 2>/dev/null
   if has_files "$CACHE"; then

@@ -1,10 +1,8 @@
-# Makes the host match a release. Installs, upgrades, repairs, rollbacks and uninstalls all call
-# activate; nothing else changes a live host. After an interruption the next call resumes.
+# Makes the host match a release (see plan.sh). Installs, upgrades, repairs, rollbacks and
+# uninstalls all call activate. Only it, and purge, stop units and change files in /etc. After an interruption
+# the next call completes the work.
 #
-# Call it bare: under `if`, `||` or `&&`, bash ignores errors in it.
-
-# RELEASE and PLAN: the release and its plan. CHANGED: this run has changed something.
-RELEASE='' PLAN='' CHANGED='' ROLLING_BACK='' DRY_RUN=''
+# Do not call it under `if`, `||` or `&&`: bash would ignore errors in it.
 
 activate() {
   local group
@@ -23,7 +21,7 @@ activate() {
   fi
   remove_unused
   if [[ $RELEASE != "$EMPTY_RELEASE" ]]; then
-    # The target is last, because it starts everything.
+    # Units that run already are left alone. The target is last, because it starts everything.
     for group in "${UNIT_GROUPS[@]:1}" stack; do start_group "$group"; done
   fi
 }
@@ -33,7 +31,7 @@ is_needed() {
     compgen -G "$INCOMPLETE/*" >/dev/null
 }
 
-# changes [GROUP]: prints the lines of the plan to be carried out.
+# changes [GROUP]: prints the plan's write, remove and link lines.
 changes() { grep -E "^${1-[^ ]+} (write|remove|link) " <<<"$PLAN" || :; }
 
 # print_plan: lists shipped files you edited or deleted, and with --dry-run the changes.
@@ -54,6 +52,8 @@ print_plan() {
 begin_activation() {
   local path
   mkdir -p "$STATE" "$ETC" "$INCOMPLETE"
+  # A new activation: the previous one's backups go. Once `pending` exists, a missing file can also
+  # be one that we removed, so list those that the administrator deleted.
   if [[ ! -L $OPT/pending ]]; then
     rm -rf "$(data_of grafana)"/database-backup*
     find "$(data_of alloy)" -name wal-backup -prune -exec rm -rf {} + 2>/dev/null || :
@@ -67,7 +67,8 @@ begin_activation() {
   [[ $RELEASE == "$EMPTY_RELEASE" ]] || selinux_allow_proxy on
 }
 
-# update_group GROUP: stops it before the first change, so no program sees files of two versions.
+# update_group GROUP: stops it, changes its files and starts it, so no program sees files of two
+# versions. (stop_group leaves metrics-service running: it restarts.)
 update_group() {
   local action path
   say "    $1"
@@ -107,7 +108,7 @@ remove_file() {
   [[ $1 != systemd/*/* ]] || rmdir "${file%/*}" 2>/dev/null || :
 }
 
-# link_component COMPONENT STORE-PATH: without a path it removes the link.
+# link_component COMPONENT [STORE-PATH]: without a path it removes the link.
 link_component() {
   case $1 in
   grafana) change_database "$2" ;;
@@ -116,7 +117,7 @@ link_component() {
   if [[ -n $2 ]]; then
     set_link "$OPT/$1" "$2"
   else
-    # For the downgrade check of a later install; not essential on a full disk.
+    # For the downgrade check of a later install. A full disk may make this fail: no harm.
     { readlink "$OPT/$1" >"$STATE/last-version-$1" && sync "$STATE/last-version-$1"; } || :
     rm -f "$OPT/$1"
   fi

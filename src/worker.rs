@@ -1,4 +1,5 @@
-//! The one thread that takes requests from tiny_http's queue. It never waits for a client.
+//! The one thread that takes requests from tiny_http's queue. It never waits for a body, and at
+//! most 1 ms for a client to take a response. A client here is one connection.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -17,16 +18,17 @@ use crate::{log, sockets};
 
 /// Queued requests per client. Well-behaved clients do not pipeline more.
 const MAX_PIPELINED: usize = 16;
-/// Requests taken from the queue at a time: enough to recognize hundreds of flooding clients.
+/// Requests taken from the queue at a time. Bounds memory, and is enough to recognize hundreds of
+/// flooding clients.
 const MAX_BATCH: usize = 16_384;
-/// Body that a client may declare: dropping a request allocates the unread rest of its body.
+/// Largest declared body. tiny_http allocates the unread rest when a request is dropped.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
-/// Bound of the drain. The longest `/simulate-load` takes 10 s, and `TimeoutStopSec=` is above this.
+/// Upper limit of `drain`. The longest `/simulate-load` takes 10 s, and `TimeoutStopSec=` is above this.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(12);
-/// Without a request for this long, every client that has connected had the time to send one.
+/// After this long without a request, no connected client is about to send one.
 const QUIET_PERIOD: Duration = Duration::from_millis(250);
-/// Clients that keep sending get this long. Then they find their connection closed.
+/// After the accept loop has ended, clients that keep sending are served this much longer.
 const KEEP_ALIVE_GRACE: Duration = Duration::from_secs(1);
 
 pub struct Worker {
@@ -41,7 +43,7 @@ pub struct Worker {
 enum Turn {
     Served,
     Quiet,
-    /// The accept loop has ended. Reported once.
+    /// The accept loop has ended. tiny_http reports this once.
     Closed(io::Error),
 }
 
@@ -59,9 +61,9 @@ impl Worker {
         }
     }
 
-    /// Finishes accepted requests. New connections wait in systemd's socket for the next process.
+    /// Finishes accepted requests, except those that wait for a body. New connections wait in systemd's socket for the next process.
     pub fn drain(&self, listener: &TcpListener) {
-        // The accept loop blocks in `accept`. Once awake, it empties the listener's queue and exits.
+        // tiny_http's accept loop blocks in `accept`. Once awake, it empties the accept queue and exits.
         let _ = listener.set_nonblocking(true);
         let _ = listener.local_addr().and_then(|address| sockets::wake_acceptor(&address));
         let (start, mut closed_at) = (Instant::now(), None);
@@ -78,8 +80,8 @@ impl Worker {
         log::warning(&format!("drain timed out after {} s with requests unanswered", DRAIN_TIMEOUT.as_secs()));
     }
 
-    /// Waits up to `timeout` for a request, then serves every queued one. tiny_http's queue is
-    /// unbounded, so clients that send faster than they are served show up in it.
+    /// Waits up to `timeout` for a request, then serves up to `MAX_BATCH` queued ones. tiny_http's
+    /// queue is unbounded, so clients that send faster than they are served are detected in it.
     fn serve_queued(&self, timeout: Duration) -> Turn {
         let mut requests = Vec::new();
         let mut next = self.server.recv_timeout(timeout);
@@ -87,7 +89,7 @@ impl Worker {
             requests.push(request);
             next = if requests.len() < MAX_BATCH { self.server.try_recv() } else { Ok(None) };
         }
-        // If the channel is full, the waker is already about to look.
+        // Tells the waker (sockets.rs) to count connections now. A full channel means that it will.
         let _ = self.waker.try_send(());
         let flooding = if requests.len() > MAX_PIPELINED { flooding_clients(&requests) } else { HashSet::new() };
         self.metrics.aborted.inc_by(sockets::shut_down(&flooding));

@@ -41,7 +41,7 @@ builds_as_the_clones_owner() {
 # purge_leaves_packages CARGO-PACKAGE
 purge_leaves_packages() {
   keep purge uninstall --purge
-  contains "$(grep "kept: the packages that the install needed: " "$SCRATCH/purge")" "$1"
+  contains "$(grep "kept: packages installed for it: " "$SCRATCH/purge")" "$1"
   equal "files of the stack" "$(in_container find / -xdev -name '*metrics-*' ! -path "$CHECKOUT*" \
     ! -path "$SERVICE" ! -path '/home/dev/.cargo/*' ! -path '/proc/*')" ""
 }
