@@ -108,6 +108,7 @@ need_path() {
 
 download_only() {
   local component
+  check_architecture
   check_pins
   has curl || fail_check "curl is not installed" "install the package curl"
   exit_on_problems

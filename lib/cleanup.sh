@@ -29,7 +29,7 @@ remove_traces() {
 
 # Writes nothing, because the disk might be full.
 purge() {
-  local unit directory directories units
+  local unit directory directories units packages
   directories=("$ETC" "$PRIVATE/metrics-stack" "$LOGS" "$OPT" "$VAR" "$CACHE")
   mapfile -t units < <({
     printf 'systemd/%s\n' "${UNITS[@]}"
@@ -46,13 +46,15 @@ purge() {
   systemctl daemon-reload
   systemctl reset-failed 'metrics-*' 2>/dev/null || :
   selinux_allow_proxy off
-  print_packages
+  # Before the deletions, but printed after them: a reader that went away must not end the purge.
+  packages=$(print_packages)
   # Each can be a mount point or a symlink.
   for directory in "$PRIVATE"/metrics-stack/* "$STORE" "$RELEASES" "${directories[@]}"; do
     empty "$directory"
     rm -rf "$directory" 2>/dev/null || :
   done
   list_left "${directories[@]}"
+  if [[ -n $packages ]]; then say "$packages"; fi
 }
 
 # list_left DIRECTORY...: prints mount points, and leaves other files in LEFT.

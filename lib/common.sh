@@ -42,6 +42,7 @@ ERROR_SHOWN='' LOG='' LOGGER='' # error, start_log: log file, process that write
 # Results of steps:
 declare -A SETTINGS=()   # forward: role and remote-write endpoint of this host
 declare -A ARCHIVE=()    # fetch: file of each component that must be unpacked
+RUST=.cargo/bin          # has_rust: directory of rustup in the builder's home, or empty
 SERVICE_PATH='' BUILT='' # fetch: store path of the service, program that was built
 NEW_RELEASE=''           # release: directory to activate
 LEFT=''                  # purge: a file that it could not delete

@@ -36,22 +36,28 @@ install_packages() {
   printf '%s\n' "$@" >>"$STATE/packages"
 }
 
-# Waits for an unattended upgrade. The lists have a lock that older releases do not wait for.
+# Waits for an unattended upgrade. The lists have a lock of their own, which apt does not wait for.
 apt_get() {
-  local options=(-o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 --quiet=2 --assume-yes) pause
-  for pause in 10 20 40 0; do
-    if apt-get "${options[@]}" -o APT::Update::Error-Mode=any update >&2; then break; fi
-    sleep "$pause"
+  local options=(-o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 --quiet=2 --assume-yes)
+  local output tries=60
+  until output=$(apt-get "${options[@]}" -o APT::Update::Error-Mode=any update 2>&1) ||
+    [[ $output != *" lock "* ]] || ((--tries == 0)); do
+    sleep 5
   done
+  if [[ -n $output ]]; then printf '%s\n' "$output" >&2; fi
   # A daemon of a package must not inherit the lock.
   DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get "${options[@]}" "$@" >&2 9<&-
 }
 
 needed_rust() { sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$ROOT/Cargo.toml"; }
+# has_rust: tries rustup's cargo, then the distribution's; leaves rustup's directory in RUST.
 has_rust() {
   local version
-  version=$(as_builder cargo --version </dev/null 2>/dev/null | cut -d' ' -f2) &&
-    at_least "${version:-0}" "$(needed_rust)"
+  for RUST in .cargo/bin ''; do
+    version=$(as_builder cargo --version </dev/null 2>/dev/null | cut -d' ' -f2) || continue
+    if at_least "${version:-0}" "$(needed_rust)"; then return; fi
+  done
+  return 1
 }
 # Debian 12 has a newer Rust in a second package.
 cargo_package() { grep -q =bookworm /etc/os-release && echo cargo-web || echo cargo; }
@@ -64,7 +70,7 @@ as_builder() {
   local user home run
   user=$(builder)
   home=$(getent passwd "$user" | cut -d: -f6)
-  run=(env HOME="$home" PATH="$home/.cargo/bin:$PATH" "$@")
+  run=(env HOME="$home" PATH="${RUST:+$home/$RUST:}$PATH" "$@")
   if [[ $user == "$(id --user --name)" ]]; then
     "${run[@]}"
   else

@@ -50,7 +50,7 @@ download() {
   file=$2/$(file_name "$1") sum=$(pin "$1" sum) what="$1 $(pin "$1" version)"
   mkdir -p "$2"
   if [[ -n $FROM ]]; then cp "$FROM/${file##*/}" "$file"; fi
-  if [[ $(sha256 "$file") == "$sum" ]]; then return; fi
+  if [[ -f $file && $(sha256 "$file") == "$sum" ]]; then return; fi
   [[ -z $FROM ]] ||
     die "checksum mismatch: $FROM/${file##*/} does not match $VERSIONS" "download that file again"
   say "    downloading $what"
@@ -74,13 +74,19 @@ download() {
 
 # transfer URL FILE: resumes an interrupted transfer.
 transfer() {
-  local pause progress=--no-progress-meter
+  local pause status code progress=--no-progress-meter
   if [[ -t 2 ]]; then progress=--progress-bar; fi
   for pause in 1 2 3 4 0; do
-    curl --disable --location --fail "$progress" --connect-timeout 20 --speed-limit 1000 \
-      --speed-time 60 --continue-at - --output "$2" "$1" <&- && return
-    # Refused, or the server can't resume: start over.
-    case $? in 22 | 33 | 36) rm -f "$2" ;; esac
+    status=0
+    code=$(curl --disable --location --fail "$progress" --connect-timeout 20 --speed-limit 1000 \
+      --speed-time 60 --continue-at - --write-out '%{http_code}' --output "$2" "$1" <&-) ||
+      status=$?
+    case $status:$code in
+    0:*) return ;;
+    # The server can't resume: start over.
+    33:* | 36:* | *:416) rm -f "$2" ;;
+    *:40[0-7] | *:41?) return 1 ;;
+    esac
     sleep "$pause"
   done
   return 1

@@ -73,7 +73,8 @@ check_credentials() {
   local line=$'[^[:space:]\xFE\xFF][^[:cntrl:]]*'
   [[ -z $token || -z ${OPTIONS["user"]-}$password ]] ||
     usage_error "use a password or a token, not both"
-  if [[ -z $password$token${OPTIONS["url"]-} && -e $OLD_CREDENTIALS/password ]]; then
+  if [[ -z $password$token${OPTIONS["url"]-}${OPTIONS["none"]-} &&
+    -e $OLD_CREDENTIALS/password ]]; then
     password=stored
   fi
   [[ ${user:+1} == "${password:+1}" ]] ||

@@ -18,7 +18,7 @@ preflight() {
 }
 
 check_system() {
-  local version bits glibc
+  local version glibc
   version=$(systemctl --version 2>/dev/null | awk 'NR == 1 { print int($2) }') || :
   if [[ ! -d /run/systemd/system ]]; then
     fail_check "this host was not booted with systemd (PID 1 is $(cat /proc/1/comm))" \
@@ -27,10 +27,7 @@ check_system() {
     fail_check "systemd $version is too old; $NEED_SYSTEMD or newer is required" \
       "use a newer release, such as Debian 12 or Ubuntu 22.04"
   fi
-  bits=$(getconf LONG_BIT)
-  { architecture >/dev/null && [[ $bits == 64 ]]; } ||
-    fail_check "unsupported architecture: $(uname -m), $bits-bit" \
-      "use a 64-bit system on x86_64 or aarch64"
+  check_architecture
   glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2) || :
   at_least "${glibc:-0}" "$NEED_GLIBC" ||
     fail_check "glibc $NEED_GLIBC or newer is required (found: ${glibc:-none})" \
@@ -49,6 +46,13 @@ check_memory() {
 }
 total_memory() { awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo; }
 
+check_architecture() {
+  local bits
+  bits=$(getconf LONG_BIT 2>/dev/null) || :
+  { architecture >/dev/null && [[ ${bits:-64} == 64 ]]; } ||
+    fail_check "unsupported architecture: $(uname -m), ${bits:-unknown}-bit" \
+      "use a 64-bit system on x86_64 or aarch64"
+}
 architecture() {
   case $(uname -m) in
   x86_64) echo amd64 ;;
@@ -85,7 +89,9 @@ check_disk() {
       fail_check "$place has $free MB of free disk space; $need MB are required" "make room there"
   done < <(disk_needs | while read -r need place; do
     df --block-size=1M --output=avail,target "$(existing "$place")" | sed "1d; s/^/$need /"
-  done | awk '{ need[$3] += $1; free[$3] = $2 } END { for (i in need) print need[i], free[i], i }')
+  done | awk '
+    { size = $1; room = $2; sub(/^[^ ]+ +[^ ]+ +/, ""); need[$0] += size; free[$0] = room }
+    END { for (i in need) print need[i], free[i], i }')
 }
 # Prints MB and directory of what must still be written.
 disk_needs() {
@@ -109,7 +115,7 @@ existing() {
 # Without ss, the server reports the conflict itself.
 check_ports() {
   local entry name port line user tries=120
-  has ss || return 0
+  { has ss && [[ -d /run/systemd/system ]]; } || return 0
   # systemd might still have jobs of an interrupted run.
   while [[ -n $(systemctl list-jobs --no-legend 'metrics-*' 2>/dev/null) ]] && ((--tries)); do
     sleep 0.5

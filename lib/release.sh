@@ -20,8 +20,8 @@ release() {
 # digest DIRECTORY: prints a checksum of files and link targets.
 digest() {
   (cd "$1" && {
-    find . -type f -exec sha256sum {} +
-    find . -type l -printf '%p %l\n'
+    find . -type f -exec sha256sum {} + &&
+      find . -type l -printf '%p %l\n'
   } | sort | sha256sum | cut -c1-8)
 }
 
@@ -62,8 +62,8 @@ unpack() {
   # SELinux labels files in bin/ as executable. Grafana's archive has such a directory.
   case $1 in
   prometheus) mv "$new/prometheus" "$new/promtool" "$new/bin/" ;;
-  alloy) install -m 0755 "$new/alloy-linux-$(architecture)" "$new/bin/alloy" ;;
-  esac || :
+  alloy) mv "$new/alloy-linux-$(architecture)" "$new/bin/alloy" && chmod 0755 "$new/bin/alloy" ;;
+  esac || die "$2 lacks files of $1" "correct the line of $1 in $VERSIONS"
   [[ -x $new/bin/$1 ]] ||
     die "$2 does not contain $1" "correct the line of $1 in $VERSIONS"
   publish_store_path "$new" "$1"

@@ -271,3 +271,28 @@ test_purge_empties_mounts() {
   equal "files that are left" "$(grep -c "^$SCRATCH" <<<"$output" || :)" 0
   [[ ! -e $ETC && ! -e $OPT && ! -e $LOGS && ! -L $CACHE && -d $PRIVATE/metrics-stack/prometheus ]]
 }
+
+test_download_needs_a_known_architecture() {
+  uname() { echo riscv64; }
+  DOWNLOAD=$SCRATCH/none
+  fails check_architecture_and_exit
+  contains "$OUTPUT" "unsupported architecture: riscv64"
+}
+check_architecture_and_exit() { check_architecture && exit_on_problems; }
+
+# transferred STATUS CODE: what a failed transfer leaves of a partial download.
+transferred() {
+  local part=$SCRATCH/part tries=$SCRATCH/tries
+  echo half >"$part"
+  : >"$tries"
+  eval "curl() { echo >>'$tries' && printf %s $2 && return $1; }"
+  sleep() { :; }
+  ! transfer http://a.example/file "$part" || return 1
+  echo "$([[ ! -e $part ]] || echo kept) after $(wc -l <"$tries")"
+}
+test_transfers_keep_what_arrived() {
+  equal "unavailable" "$(transferred 22 503)" "kept after 5"
+  equal "interrupted" "$(transferred 18 206)" "kept after 5"
+  equal "not found" "$(transferred 22 404)" "kept after 1"
+  equal "range refused" "$(transferred 22 416)" " after 5"
+}

@@ -58,3 +58,13 @@ https://a.example/api/prom/push https://a.example/api/prom
 https://a.example/insert/0/prometheus/api/v1/write https://a.example/select/0/prometheus
 END
 }
+
+test_forwarding_ends_on_a_host_with_a_password() {
+  mkdir -p "$RELEASES/0.1.0" "$STATE/credentials/a" "$OPT"
+  echo secret >"$STATE/credentials/a/password"
+  printf '%s\n' "url https://a.example/w" "user u" "credentials $STATE/credentials/a" \
+    >"$RELEASES/0.1.0/options"
+  ln -s releases/0.1.0 "$OPT/current"
+  OPTIONS=(["none"]=1)
+  equal "settings" "$(settled)" ""
+}
