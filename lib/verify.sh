@@ -94,11 +94,12 @@ responds() {
   done
 }
 
-# Alloy's response names the unhealthy components.
+# Alloy lists a component's localID before its health.
 alloy_is_healthy() {
-  local response
-  response=$(curl_local 12345/-/healthy --no-fail --write-out ' %{http_code}') || :
-  [[ $response == *\ 200 ]] || fail "$response"
+  curl_local 12345/-/healthy >/dev/null 2>&1 && return
+  fail "unhealthy: $(curl_local 12345/api/v0/web/components 2>/dev/null |
+    grep -o '"localID":"[^"]*"\|"health":{"state":"[^"]*"' |
+    awk -F'"' '/localID/ { id = $4 } /health/ && $6 != "healthy" { print id }' | paste -sd' ')"
 }
 
 # target_files: prints the files meant to list applications.

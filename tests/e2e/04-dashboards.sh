@@ -142,7 +142,7 @@ unhealthy_component_is_shown() {
   contains "$(in_container curl --silent http://127.0.0.1:12345/-/healthy)" \
     "unhealthy components: local.file"
   keep verify verify || :
-  contains "$(<"$SCRATCH/verify")" "local.file.watched"
+  contains "$(<"$SCRATCH/verify")" "unhealthy: local.file.watched"
   eventually 60 query_is 'count(ALERTS{alertname="AlloyTargetFileUnreadable"})' 1
   in_container rm /etc/metrics-stack/alloy/watched.alloy /etc/metrics-stack/targets.d/no-list.yml
   in_container systemctl reload metrics-alloy
