@@ -3,7 +3,7 @@
 # Temporary files of interrupted runs.
 remove_leftovers() {
   rm -rf "$STAGED" "$RUN/stage" "$RUN/credentials" "$RELEASES/.new" "$RELEASES/.old" \
-    "$STORE/.new" "$STORE/.old" "$SERVICE_NEW"
+    "$STORE/.new" "$STORE/.old" "$SERVICE_NEW" "$OPT"/*.part
 }
 
 # empty DIRECTORY: deletes it and its content. A mount point or a symlink to a directory stays.

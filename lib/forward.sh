@@ -47,7 +47,7 @@ merge_settings() {
 
 check_settings() {
   local key value url=${SETTINGS["url"]-} role=${SETTINGS["role"]-}
-  local allowed='^(https://|http://(localhost|127\.[0-9.]+|\[::1\])([:/]|$))[^@]*$'
+  local allowed='^(https://[^/@]+|http://(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?)(/.*)?$'
   for key in url query-url user tenant; do
     value=${SETTINGS[$key]-}
     # These would break Alloy's configuration, curl's, or the file `options`.
@@ -73,10 +73,7 @@ check_credentials() {
   local line=$'[^[:space:]\xFE\xFF][^[:cntrl:]]*'
   [[ -z $token || -z ${OPTIONS["user"]-}$password ]] ||
     usage_error "use a password or a token, not both"
-  if [[ -z $password$token${OPTIONS["url"]-}${OPTIONS["none"]-} &&
-    -e $OLD_CREDENTIALS/password ]]; then
-    password=stored
-  fi
+  if [[ -z $password$token ]] && has_credential password; then password=stored; fi
   [[ ${user:+1} == "${password:+1}" ]] ||
     usage_error "--forward-user needs --forward-password-file, and the other way round"
   for key in password token; do
@@ -205,9 +202,11 @@ is_write_response() {
   esac
 }
 
-# Go ignores the common name of a certificate. curl with OpenSSL accepts it, and reports so.
+# Go ignores the common name of a certificate. curl with OpenSSL accepts it, and reports so. With
+# GnuTLS, curl always prints that line.
 has_common_name_only() {
-  [[ ${SETTINGS["url"]} == https:* ]] && remote_write "$EMPTY" --verbose --output /dev/null 2>&1 |
+  [[ ${SETTINGS["url"]} == https:* && $(curl --version) == *OpenSSL/* ]] &&
+    remote_write "$EMPTY" --verbose --output /dev/null 2>&1 |
     grep '^\* *common name: .*(matched)' >/dev/null
 }
 
@@ -253,7 +252,7 @@ remote_value() { remote_query "$1" | sample_value; }
 stage_forwarding() {
   local key outputs=$STAGED/etc/alloy/outputs.alloy drop_in=$STAGED/systemd/metrics-alloy.service.d
   if [[ -z ${SETTINGS["url"]-} ]]; then
-    rm "$STAGED/etc/alloy/forward.alloy"
+    rm -f "$STAGED/etc/alloy/forward.alloy"
     return
   fi
   for key in "${SETTING_NAMES[@]}"; do

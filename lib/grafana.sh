@@ -58,7 +58,7 @@ is_login_rejected() {
   [[ $(grafana "$1" api/org --output /dev/null --write-out '%{http_code}' 2>/dev/null) == 401 ]] ||
     return 1
   if [[ -z $2 ]]; then
-    rm -f "$REJECTED_LOGIN"
+    rm -f "$REJECTED_LOGIN" 2>/dev/null || :
     (set -o noclobber && echo "$start" >"$REJECTED_LOGIN") 2>/dev/null || :
   fi
 }

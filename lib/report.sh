@@ -46,8 +46,8 @@ targets_without_up() {
 # mask_secrets: masks everything that might be a secret, and much that is not. These sources should
 # not contain secrets, but some do.
 mask_secrets() {
-  local name='(pass(w|ph|code|_|\b)|pwd|otp|secret|token|jwt|credential|auth|cookie|session'
-  name+='|signature|bearer|basic[ _]|identified by|key\b)'
+  local name='(pass(w|ph|code|_|[0-9]|\b)|pwd|otp|secret|token|jwt|credential|auth|cookie|session'
+  name+='|signature|bearer|basic\b|identified by|(api|access|private)[_-]?key|key\b)'
   # shellcheck disable=SC2016  # expressions of sed
   sed -E '
     # Private keys and certificates: on one line, or until their end or the next section.
@@ -58,10 +58,11 @@ mask_secrets() {
     s/((-u|user|login)[a-z-]*["'\'']?[ =:]+["'\'']?[^[:space:]:]+:).*/\1…/I
     s/([?&][^=&[:space:]]+=)[^&[:space:]"]+/\1…/g
     # A named secret: the rest of the line, and the next line if there is no rest.
-    /'"$name"'[^ :=]*[[:blank:]]*[:=][[:blank:]]*[|>]?$/I{ n; s/[^[:blank:]].*/…/ }
+    /'"$name"'[^ :=]*[[:blank:]]*[:=][[:blank:]]*([|>][-+0-9]*)?$/I{ n; s/[^[:blank:]].*/…/ }
     s/('"$name"'[a-z_-]*["'\'']?[:= ]*).*/\1…/I
     # Tokens by their prefix, hooks, and hashes of passwords.
-    s/\b(gh[a-z]_|github_|gl(c|sa|pat)[_-]|eyJ|xox[a-z]-|sk-|AKIA)[A-Za-z0-9._-]+/…/g
+    s/\b(gh[a-z]_|github_|gl(c|sa|pat|ft|rt)[_-]|eyJ|xox[a-z]-|xapp-)[A-Za-z0-9._-]+/…/g
+    s/\b([srp]k[_-]|hf_|npm_|SG\.|hv[sb]\.|dop_v1_|AIza|ya29\.|A[KS]IA)[A-Za-z0-9._-]+/…/g
     s#(hooks\.[a-z.]+|/webhooks?|api\.telegram\.org)/[^[:space:]"]+#\1/…#g
     s/\$[0-9a-z]+\$[^[:space:]"]+/…/g
     # Long words with a digit next to a capital letter.

@@ -89,7 +89,7 @@ drain() {
 # pending_urls: prints the URL of each of Alloy's queues that is not empty.
 pending_urls() {
   curl_local 12345/metrics 2>/dev/null | awk -F'"' '
-    /^prometheus_remote_storage_samples_pending{/ && !/} 0$/ {
+    /^prometheus_remote_storage_samples_pending\{/ && !/\} 0$/ {
       for (i = 1; i < NF; i++) if ($i ~ /[{,]url=$/) print $(i + 1)
     }' || :
 }

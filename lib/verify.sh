@@ -40,7 +40,7 @@ verify_all() {
     if is_off "$unit"; then
       skip "unit $unit" "disabled"
     else
-      check "unit $unit" 3 "journalctl -u $unit; sudo systemctl start $unit" is_running "$unit"
+      check "unit $unit" 0 "journalctl -u $unit; sudo systemctl start $unit" is_running "$unit"
     fi
   done
   endpoint "service" metrics-service.service 8000 / /health /metrics
@@ -71,9 +71,13 @@ retries within five minutes; example.yml.disabled shows the format" targets_are_
   if [[ -n ${OPEN[3001]-} ]]; then verify_grafana "$@"; fi
 }
 
+# is_running UNIT: waits for a unit that is starting or stopping.
 is_running() {
-  local state
-  state=$(systemctl is-active "$1") || fail "it is $state"
+  local state tries=20
+  until state=$(systemctl is-active "$1"); do
+    if [[ $state != *activating ]] || ((--tries == 0)); then fail "it is $state" || return; fi
+    sleep 0.5
+  done
 }
 
 # endpoint NAME UNIT PORT PATH...
@@ -131,7 +135,8 @@ targets_are_read() {
 # got its first line within that second, would count as parsed.
 begins_a_list() {
   text_of "$1" 2>/dev/null |
-    awk '!/^[[:space:]]*(#|---|$)/ { bad = !/^[[:space:]]*[-[]/; exit } END { exit bad }'
+    awk '!seen && !/^[[:space:]]*(#|---|$)/ { seen = 1; bad = !/^[[:space:]]*[-[]/ }
+      END { exit bad }'
 }
 
 # query_prometheus QUERY: prints the value of the first series of an instant query, or nothing.
@@ -167,7 +172,7 @@ job_is_up() {
 is_up() {
   local value
   value=$(query_prometheus "min(up{job=\"$1\"} and timestamp(up{job=\"$1\"}) > time() - 45)")
-  [[ $value == 1 ]] || fail "${value:+it is $value}${value:-no recent sample}"
+  [[ $value == 1 ]] || fail "${value:+it is }${value:-no recent sample}"
 }
 
 # verify_end_to_end: sends ten requests to the service and waits for the samples that count them.

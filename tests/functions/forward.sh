@@ -179,3 +179,25 @@ test_hints_quote_what_they_repeat() {
   eval "set -- $(shell_words a 'b c' "d'e" "\$f" '')"
   equal "words that a shell reads" "$# $2 $3 $4" "5 b c d'e \$f"
 }
+
+# curl with GnuTLS prints the common name of every certificate.
+test_a_common_name_counts_only_with_openssl() {
+  local backend
+  SETTINGS=(["url"]=https://a.example/w)
+  remote_write() { echo '*   common name: a.example (matched)'; }
+  for backend in OpenSSL/3.5.1 GnuTLS/3.8.9; do
+    curl() { echo "curl 8.14.1 libcurl/8.14.1 $BACKEND zlib/1.3.1"; }
+    BACKEND=$backend
+    equal "with $backend" "$(has_common_name_only && echo refused)" \
+      "$([[ $backend != OpenSSL* ]] || echo refused)"
+  done
+}
+
+test_urls_may_have_an_at_sign_in_the_path() {
+  OPTIONS=(["url"]=https://a.example/@x/w)
+  merge_settings
+  for url in https:///w http://localhost:x@evil/w https://me@a.example/w http://localhost:80:b/w; do
+    OPTIONS=(["url"]=$url)
+    fails merge_settings
+  done
+}

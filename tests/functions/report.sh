@@ -46,6 +46,11 @@ GET /d/x?a=b&sig=abc HTTP/1.1~abc~HTTP/1.1
 GET /x?key=abc&a=b HTTP~abc~GET /x
 GET /x?access_token=abc~abc~GET /x
 curl -u me:hunter2 http://h/~hunter2~curl -u
+header="Basic YWxhZGRpbjpvcGVu"~YWxh~header=
+api_keys=abc~abc~api_keys
+db_pass1=abc~abc~db_pass1
+token dop_v1_0123456789abcdef~0123~token
+hvs.CAESIabcdef~CAES~…
 tool --user me:hunter2~hunter2~tool --user
 tool --api-token abc --verbose~abc~--api-token
 tool --password hunter2~hunter2~--password

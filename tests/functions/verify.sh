@@ -166,3 +166,8 @@ shop.yml: http://127.0.0.1:9202/metrics
 shop.yml: shop.example.org:80
 shop.yml: [::1]:9203"
 }
+
+test_large_target_files_are_lists() {
+  { echo '- targets: [a:1]' && head -c 200000 /dev/zero | tr '\0' '#'; } >"$SCRATCH/large.yml"
+  begins_a_list "$SCRATCH/large.yml"
+}
