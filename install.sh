@@ -7,7 +7,8 @@
 #   --from DIR                    read the archives from a directory, without network
 #   --download DIR                only download the archives, for a host without network
 #   --versions FILE               versions, checksums and URLs (default: etc/versions.conf)
-#   --service-binary FILE         install this program as the service instead of building it
+#   --service-binary FILE         install this program as the service instead of building it; a
+#                                 release archive brings its own in bin/
 #   --forward-url URL             also send the samples to this remote-write endpoint
 #   --forward-user NAME           user name there
 #   --forward-password-file FILE  password there
@@ -76,6 +77,9 @@ parse_options() {
     esac
     shift
   done
+  if [[ -z $SERVICE_BINARY && -f $ROOT/bin/metrics-service ]]; then
+    SERVICE_BINARY=$ROOT/bin/metrics-service
+  fi
   [[ -z $FROM || -z $DOWNLOAD ]] || usage_error "--from and --download exclude each other"
   [[ $FROM != "$CACHE" ]] || usage_error "files in $CACHE are used without --from"
 }

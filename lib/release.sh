@@ -83,10 +83,12 @@ stage_release() {
   stage_forwarding
 }
 
-# Prints the shipped files. Git knows which ones are stray.
+# Prints the shipped files. In a checkout, Git knows which ones are stray.
 checkout_files() {
   {
-    as_builder git -C "$ROOT" ls-files etc systemd 2>/dev/null | grep . ||
+    if [[ ! -e $ROOT/.git ]] ||
+      ! as_builder git -C "$ROOT" ls-files etc systemd 2>/dev/null | grep .; then
       (cd "$ROOT" && find etc systemd -type f)
+    fi
   } | grep -v '^etc/versions.conf$'
 }

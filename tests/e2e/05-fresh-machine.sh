@@ -46,6 +46,31 @@ purge_leaves_packages() {
     ! -path "$SERVICE" ! -path '/home/dev/.cargo/*' ! -path '/proc/*')" ""
 }
 
+# make_archive DIRECTORY: prints the path of the release archive that a clone there makes.
+make_archive() {
+  git clone --quiet "$ROOT" "$1"
+  (cd "$1" && ./release.sh >&2)
+  echo "$1"/dist/*.tar.gz
+}
+
+archive_needs_no_compiler() {
+  local archive start
+  archive=$(make_archive "$SCRATCH/clone")
+  # Another directory must give the same bytes.
+  [[ -z ${ALL-} ]] || cmp "$archive" "$(make_archive "$SCRATCH/other")"
+  (cd "${archive%/*}" && sha256sum --check SHA256SUMS)
+  in_container sh -c 'cat >/root/archive.tar.gz' <"$archive"
+  start=$SECONDS
+  in_container sh -c 'cd /root && tar xzf archive.tar.gz && mv metrics-stack-* release'
+  keep install in_container /root/release/install.sh --from "$ARCHIVE_DIR" \
+    --versions "$ARCHIVE_DIR/versions.conf"
+  measured "with packages in $((SECONDS - start)) s"
+  contains "$(<"$SCRATCH/install")" ", 0 failed"
+  lacks "$(<"$SCRATCH/install")" "building the service"
+  equal "compilers" "$(in_container sh -c 'command -v cargo cc git' || :)" ""
+  units_are_up
+}
+
 # fresh_machine NAME IMAGE CARGO-PACKAGE
 fresh_machine() {
   boot "$2"
@@ -60,3 +85,7 @@ fresh_machine() {
 # Its plain cargo is too old; a package of another name has a newer one.
 fresh_machine "Debian 12" bare-bookworm cargo-web
 [[ -z ${ALL-} ]] || fresh_machine "Debian 13" bare cargo
+
+boot bare-bookworm
+give_network
+test "Debian 12: a release archive installs without a compiler" archive_needs_no_compiler
