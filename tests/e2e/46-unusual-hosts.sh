@@ -15,6 +15,7 @@ unusual_call() {
   local clone="/srv/some body/metrics stack"
   in_container mkdir -p "/srv/some body" /root/trap/.cargo
   in_container cp -r "$CHECKOUT" "$clone"
+  in_container mkdir "$clone/.git"
   in_container touch "$clone/etc/prometheus/rules/untracked.yml"
   in_container chown -R dev: "$clone"
   in_container sh -c 'echo "raise SystemExit(1)" >/root/trap/zipfile.py; echo nonsense >/root/trap/.cargo/config.toml; mv /usr/bin/unzip /usr/bin/unzip.off; mount -t tmpfs -o noexec none /tmp'
