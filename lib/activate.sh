@@ -149,7 +149,6 @@ finish_activation() {
   rmdir "$UNIT_DIR/metrics-stack.target.wants" 2>/dev/null || :
   find "$ETC/" "$UNIT_DIR/" -name '.metrics-stack.*' -printf '%h\0' -delete |
     xargs --null --no-run-if-empty sync
-  find "$OPT" -maxdepth 1 -type l -name '*.part' -delete
   rm -f "$OPT/pending" "$INCOMPLETE"/*
   sync "$OPT"
   systemctl daemon-reload

@@ -230,7 +230,8 @@ samples_sent() {
   ((last >= $1)) || fail "nothing sent, $(queue_metric samples_pending) samples pending"
 }
 
-has_credentials() { [[ -z ${SETTINGS["credentials"]-} || -r ${SETTINGS["credentials"]} ]]; }
+# can_authenticate: whether this user can read the credentials, or there are none.
+can_authenticate() { [[ -z ${SETTINGS["credentials"]-} || -r ${SETTINGS["credentials"]} ]]; }
 # query_url: prints the base of the query API, derived from the paths of known servers.
 query_url() {
   local url=${SETTINGS["url"]%%\?*}

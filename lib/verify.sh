@@ -198,7 +198,7 @@ verify_central() {
     "add prometheus.remote_write.forward.receiver to forward_to in $ETC/alloy/outputs.alloy" \
     outputs_forward
   [[ -n $OK ]] || return 0
-  if has_credentials; then
+  if can_authenticate; then
     check_endpoint
     check "$url accepts remote write" 0 "$HINT" is_empty "$ENDPOINT_ERROR"
     [[ -n $OK ]] || return 0
@@ -206,7 +206,7 @@ verify_central() {
   check "Alloy uses this host's name" 0 "sudo systemctl restart metrics-alloy.service" \
     alloy_has_hostname
   [[ -n $OK ]] || return 0
-  if has_credentials && { remote_answers >/dev/null || [[ -n ${SETTINGS["query-url"]-} ]]; }; then
+  if can_authenticate && { remote_answers >/dev/null || [[ -n ${SETTINGS["query-url"]-} ]]; }; then
     check "$name (query at $(query_url))" "$TIMEOUT" \
       "$(journal_hint alloy); or correct install.sh's --forward-query-url" \
       samples_arrived remote_value ",instance=\"$(uname -n)\"" "$1" "$2"
