@@ -21,3 +21,11 @@ test_the_readme_counts_the_alerts() {
   contains "$(<"$ROOT/README.md")" "- $count alerts"
   contains "$(<"$ROOT/CHANGELOG.md")" "$count alerts"
 }
+
+# The URL of the archives is a placeholder until the heading of CHANGELOG.md announces a release.
+test_the_readme_fetches_this_version() {
+  contains "$(<"$ROOT/README.md")" "/v$VERSION/metrics-stack-$VERSION-linux-amd64.tar.gz"
+  contains "$(<"$ROOT/CHANGELOG.md")" "## $VERSION"
+  grep -q "^## $VERSION, not yet released" "$ROOT/CHANGELOG.md" ||
+    lacks "$(cat "$ROOT"/README.md "$ROOT"/docs/*.md)" example.invalid
+}
