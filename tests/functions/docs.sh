@@ -11,7 +11,9 @@ test_a_password_is_written_for_root_alone() {
   for mode in absent 600 644; do
     [[ $mode == absent ]] || chmod "$mode" "$SCRATCH/central-password"
     eval "$command"
-    equal "the file over one of mode $mode" "$(stat --format %a "$SCRATCH/central-password") $(<"$SCRATCH/central-password")" "600 the password"
+    equal "the file over one of mode $mode" \
+      "$(stat --format %a "$SCRATCH/central-password") $(<"$SCRATCH/central-password")" \
+      "600 the password"
   done
 }
 
