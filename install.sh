@@ -117,8 +117,8 @@ download_only() {
   has curl || fail_check "curl is not installed" "install the package curl"
   exit_on_problems
   for component in "${ARCHIVE_COMPONENTS[@]}"; do download "$component" "$DOWNLOAD"; done
-  say "downloaded to $DOWNLOAD; copy it to the host and run there:" \
-    "sudo ./install.sh --from DIR --service-binary FILE"
+  say "downloaded to $DOWNLOAD; copy it and this directory to the host, and run there:" \
+    "sudo ./install.sh --from DIR (in a checkout, also --service-binary FILE)"
   exit
 }
 

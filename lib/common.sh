@@ -19,7 +19,7 @@ readonly PRIVATE=/var/lib/private
 # The service and the release of this run
 readonly SERVICE_NEW=$STORE/.service STAGED=$RUN/release
 
-# The service is built from this checkout. The other components are upstream archives.
+# A release archive has the service, a checkout builds it. The others are upstream archives.
 readonly COMPONENTS=(prometheus metrics-service alloy grafana)
 # Without Prometheus and Grafana in the role agent:
 ARCHIVE_COMPONENTS=(prometheus alloy grafana)
@@ -55,7 +55,7 @@ shell_words() {
 }
 
 VERSION=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' "$ROOT/Cargo.toml")
-# The checkout in hints. A zip archive or a network share might have dropped the x bits.
+# This directory in hints. A zip archive or a network share might have dropped the x bits.
 SCRIPTS=$(shell_words "$ROOT")
 if [[ ! -x $ROOT/install.sh ]]; then SCRIPTS="bash $SCRIPTS"; fi
 readonly VERSION SCRIPTS

@@ -19,7 +19,7 @@ dependencies() {
     install_packages "${packages[@]}"
   fi
   [[ -n $SERVICE_BINARY ]] || has_rust || die "Rust $(needed_rust) or newer is required" \
-    "install it for $(builder) from https://rustup.rs, or pass a program: --service-binary FILE"
+    "install it for $(builder) from https://rustup.rs, or use a release archive"
 }
 
 install_packages() {

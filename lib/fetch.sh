@@ -101,7 +101,7 @@ build_service() {
   BUILT=$ROOT/target/$target/release/metrics-service
   as_builder cargo build --release --locked --quiet --target "$target" --target-dir \
     "$ROOT/target" --manifest-path "$ROOT/Cargo.toml" >&2 9<&- ||
-    die "the service could not be built" "see above, or pass a program: --service-binary FILE"
+    die "the service could not be built" "see above, or use a release archive"
 }
 
 # take_service FILE: copies it where only root can change it, and runs it unprivileged.
@@ -115,7 +115,7 @@ take_service() {
   version=$(as_nobody "$SERVICE_NEW/bin/metrics-service" --version 2>/dev/null) || :
   [[ $version =~ ^metrics-service\ ([0-9][0-9A-Za-z.+~-]*)$ ]] ||
     die "$1 does not run here, or is not the service" \
-      "build it for this architecture and glibc"
+      "use the release archive of this architecture, or build it here"
   sum=$(sha256 "$SERVICE_NEW/bin/metrics-service" | cut -c1-8)
   SERVICE_PATH=$STORE/metrics-service-${BASH_REMATCH[1]}-$sum
 }

@@ -22,7 +22,7 @@ check_system() {
   version=$(systemctl --version 2>/dev/null | awk 'NR == 1 { print int($2) }') || :
   if [[ ! -d /run/systemd/system ]]; then
     fail_check "this host was not booted with systemd (PID 1 is $(cat /proc/1/comm))" \
-      "on WSL, put systemd=true below [boot] in /etc/wsl.conf; for a look, run tests/e2e/try.sh"
+      "on WSL, set systemd=true in [boot] of /etc/wsl.conf; in a checkout, try tests/e2e/try.sh"
   elif ((version < NEED_SYSTEMD)); then
     fail_check "systemd $version is too old; $NEED_SYSTEMD or newer is required" \
       "use a newer release, such as Debian 12 or Ubuntu 22.04"

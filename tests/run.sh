@@ -86,6 +86,10 @@ scripts() {
   local programs
   # shfmt also finds unquoted keys of associative arrays: it formats [a-b] as [a - b].
   git ls-files -z '*.sh' .ci/run | xargs -0 shfmt -d -i 2
+  # Counted in bytes, so the locale does not matter.
+  git ls-files -z '*.sh' .ci/run | LC_ALL=C xargs -0 awk '
+    length > 100 { print FILENAME ", line " FNR ": longer than 100 columns"; long = 1 }
+    END { exit long }'
   # Files without a #! line are checked where they are sourced.
   mapfile -t programs < <(
     git ls-files -z 'tests/*.sh' .ci/run | xargs -0 grep --files-with-matches '^#!'

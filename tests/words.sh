@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Finds expressions that documentation, comments and messages avoid, and prints a better one for each.
+# Finds expressions that documentation, comments and messages avoid, and prints a better one for
+# each.
 #
 #   tests/words.sh           every tracked file, except generated ones
 #   tests/words.sh FILE...   some files
@@ -9,14 +10,15 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Each line: a Perl regular expression, and what to write instead. Grafana has folders; a file system
-# has directories.
+# Each line: a Perl regular expression, and what to write instead. Grafana has folders; a file
+# system has directories.
 words() {
   cat <<'LIST'
 \b[Ff]ar[ -]ends?\b => central server, or remote-write endpoint for its URL
 \b[Ww]hoever\b => name the role: client, caller, administrator, process
 (^|[.:;#/*] )Who (?!.*\?) => name the role: client, caller, administrator, process
-(^|[.;#/*] )What (is|no|was|has (no|a|been (?!tested))|can|comes|does|did|did not|both|only|runs|stays|must)\b(?!.*\?) => a noun
+(^|[.;#/*] )What (is|no|was|has (no|a|been (?!tested))|can|comes|does)\b(?!.*\?) => a noun
+(^|[.;#/*] )What (did|did not|both|only|runs|stays|must)\b(?!.*\?) => a noun
 \banew\b => again
 , too([.,;:)]|$) => also, before the verb
 (^|[\s(])[0-9.,]+ %(?=[ ,.;:)]|$) => 5%, without a space
@@ -47,7 +49,9 @@ n[o']t be had\b => could not be downloaded
 \bprove[sdn]?\b(?!( nothing|$)) => verify
 \b([Cc]olour|[Bb]ehaviour|[Ll]icences?|[Hh]onour|[Ff]avour)(s|ed|ing)?\b => US spelling
 \b[a-z]+(alis|ognis|eris|ganis|chronis)(e|es|ed|ing|ation)\b => US spelling: -ize
-^(?!.*(Grafana|title|folder:)).*((^|\s)(#|//[/!]?) |\b(say|die|error|warn|usage_error|fail_check|echo) "|^[A-Z|*-][^=$]*).*?\K\bfolders?\b(?![=:"]) => directory
+^(?!.*(Grafana|title|folder:)).*(^|\s)(#|//[/!]?) .*?\K\bfolders?\b(?![=:"]) => directory
+^(?!.*Grafana).*\b(say|die|warn|\w*error|fail_check|echo) ".*?\K\bfolders?\b(?![=:"]) => directory
+^(?!.*(Grafana|title|folder:))[A-Z|*-].*?\K\bfolders?\b(?![=:"]) => directory
 LIST
 }
 

@@ -46,6 +46,19 @@ def test_one_scrape_interval_everywhere():
         yield f"not 15s everywhere: {found}"
 
 
+def test_renovate_finds_each_archive():
+    pins = (ETC / "versions.conf").read_text()
+    found = [
+        match[0]
+        for manager in json.loads((ROOT / ".github/renovate.json").read_text())["customManagers"]
+        for pattern in manager["matchStrings"]
+        for match in re.finditer(pattern.replace("(?<", "(?P<"), pins)
+    ]
+    for line in pins.splitlines():
+        if line[:1].isalpha() and not line.startswith(tuple(found)):
+            yield f"not matched by .github/renovate.json: {line}"
+
+
 def test_grafana_connects_to_no_other_host():
     """Including the plugin updates that remove the Prometheus plugin."""
     for section, keys, wanted in (

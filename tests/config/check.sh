@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the shipped configuration without its servers: the rules and Prometheus' configuration with
-# promtool, queries of the dashboards (fleet.py), their JSON against its source, and more (check.py).
+# promtool, queries of the dashboards (fleet.py), their JSON against its source, and more
+# (check.py).
 #
 #   tests/config/check.sh                uses promtool from PATH
 #   PROMTOOL=FILE tests/config/check.sh  uses another one

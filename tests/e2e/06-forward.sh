@@ -26,7 +26,9 @@ boot_machine() {
 }
 copy_in() { in_container sh -c "cat >$2" <"$1"; }
 # select_machine NAME: for the following commands; on_machine NAME COMMAND...: for this command.
-select_machine() { DISK=${DISKS[$1]} NSPAWN=(--machine=vm-trixie --private-network --hostname="$1"); }
+select_machine() {
+  DISK=${DISKS[$1]} NSPAWN=(--machine=vm-trixie --private-network --hostname="$1")
+}
 on_machine() {
   local DISK NSPAWN
   select_machine "$1"
@@ -47,10 +49,12 @@ wait_for_tests() { wait "${BACKGROUND_TESTS[@]}" && BACKGROUND_TESTS=(); }
 BACKGROUND_TESTS=()
 
 # One agent has a login of its own, because a test changes it.
-readonly LOGIN=(--forward-user fleet --forward-password-file /root/password --forward-ca /root/central.pem)
+readonly CA=(--forward-ca /root/central.pem)
+readonly LOGIN=(--forward-user fleet --forward-password-file /root/password "${CA[@]}")
 readonly FORWARD=(--forward-url "$CENTRAL_URL" "${LOGIN[@]}" --forward-tenant fleet)
 readonly ALPHAS=("${FORWARD[@]}" --forward-user alpha)
-readonly BY_TOKEN=(--forward-url "$CENTRAL_URL" --forward-token-file /root/token --forward-ca /root/central.pem --forward-tenant fleet)
+readonly BY_TOKEN=(--forward-url "$CENTRAL_URL" --forward-token-file /root/token "${CA[@]}"
+  --forward-tenant fleet)
 install() { in_container "${INSTALL[@]}" "$@"; }
 
 invalid_options_are_named() {
@@ -65,7 +69,7 @@ forwarding is not configured|--forward-tenant fleet
 must be https:// unless on loopback|--forward-url http://central.example/api/v1/write
 without a password|--forward-url https://fleet:secret@central.example/api/v1/write
 --forward-user needs|--forward-url $CENTRAL_URL --forward-user fleet
-a password or a token|--forward-url $CENTRAL_URL --forward-user fleet --forward-token-file /root/password
+a password or a token|--forward-url $CENTRAL_URL --forward-user a --forward-token-file /root/token
 exclude each other|--forward-url $CENTRAL_URL --no-forward
 no such file: /root/none|--forward-url $CENTRAL_URL --forward-ca /root/none
 /root/central.pem is not one line|--forward-url $CENTRAL_URL --forward-token-file /root/central.pem
@@ -86,12 +90,16 @@ unusable_endpoints_are_named() {
   fails_with 1 "failed TLS verification" --forward-url "$CENTRAL_URL"
   fails_with 1 "failed TLS verification" "${FORWARD[@]}" --forward-ca /root/wrong.pem
   contains "$(<"$SCRATCH/refusal")" "--forward-ca FILE"
-  fails_with 1 "has a certificate without subjectAltName" "${FORWARD[@]}" --forward-url "$CN_URL" --forward-ca /root/cn.pem
-  fails_with 1 "does not accept remote write at this path (HTTP 400: unsupported path requested" "${FORWARD[@]}" --forward-url "${CENTRAL_URL%/write}"
+  fails_with 1 "has a certificate without subjectAltName" "${FORWARD[@]}" --forward-url "$CN_URL" \
+    --forward-ca /root/cn.pem
+  fails_with 1 "does not accept remote write at this path (HTTP 400: unsupported path requested" \
+    "${FORWARD[@]}" --forward-url "${CENTRAL_URL%/write}"
   copy_in <(echo wrong) /root/wrong
-  refuses 1 "rejected the credentials (HTTP 401)" install "${FORWARD[@]}" --forward-password-file /root/wrong
+  refuses 1 "rejected the credentials (HTTP 401)" install "${FORWARD[@]}" \
+    --forward-password-file /root/wrong
   contains "$(<"$SCRATCH/refusal")" "nothing has been changed"
-  refuses 0 "write /etc/systemd/system/metrics-alloy.service.d/forward.conf" install --role agent "${FORWARD[@]}" --dry-run
+  refuses 0 "write /etc/systemd/system/metrics-alloy.service.d/forward.conf" install --role agent \
+    "${FORWARD[@]}" --dry-run
 }
 
 # All three at once. The full stack is first installed without forwarding.
@@ -107,35 +115,61 @@ install_everywhere() {
     on_machine gamma install "${BY_TOKEN[@]}"
   } >"$SCRATCH/gamma" 2>&1 &
   jobs+=($!)
-  for job in "${jobs[@]}"; do wait "$job" || { cat "$SCRATCH"/{alpha,beta,gamma} && return 1; }; done
+  for job in "${jobs[@]}"; do
+    wait "$job" || { cat "$SCRATCH"/{alpha,beta,gamma} && return 1; }
+  done
   for job in alpha beta gamma; do
     contains "$(<"$SCRATCH/$job")" ", 0 failed"
     contains "$(<"$SCRATCH/$job")" "✓ $PROOF"
   done
 }
 # installed_state: lists the files of an install with their checksums.
-installed_state() { in_container sh -c 'find /etc/metrics-stack /etc/systemd/system -type f -exec sha256sum {} + && find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' | sort; }
+installed_state() {
+  {
+    in_container find /etc/metrics-stack /etc/systemd/system -type f -exec sha256sum {} +
+    in_container find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 \
+      -printf '%p %y %l\n'
+  } | sort
+}
 
 instances_are() { [[ $(central_instances "up{job=\"$2\"}") == "$1" ]]; }
 samples_have_their_instance() {
   local job
   # verify.sh waits for the first scrape of the service only.
-  for job in metrics_service node alloy; do eventually 30 instances_are "alpha beta gamma" "$job"; done
-  equal "hosts in the local Prometheus" "$(on_machine gamma query 'count(count by (instance) (up{job="metrics_service"}))')" 1
-  equal "series for the central server only" "$(on_machine gamma query 'count(up{job="alloy",instance="gamma"}) or vector(0)')" 0
-  on_machine alpha copy_in <(echo '[{targets: ["127.0.0.1:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
-  on_machine beta copy_in <(echo '[{targets: ["localhost:8000"], labels: {job: shop}}]') /etc/metrics-stack/targets.d/shop.yml
+  for job in metrics_service node alloy; do
+    eventually 30 instances_are "alpha beta gamma" "$job"
+  done
+  equal "hosts in the local Prometheus" \
+    "$(on_machine gamma query 'count(count by (instance) (up{job="metrics_service"}))')" 1
+  equal "series for the central server only" \
+    "$(on_machine gamma query 'count(up{job="alloy",instance="gamma"}) or vector(0)')" 0
+  on_machine alpha copy_in <(echo '[{targets: ["127.0.0.1:8000"], labels: {job: shop}}]') \
+    /etc/metrics-stack/targets.d/shop.yml
+  on_machine beta copy_in <(echo '[{targets: ["localhost:8000"], labels: {job: shop}}]') \
+    /etc/metrics-stack/targets.d/shop.yml
   eventually 60 shops_have_their_instance
 }
-shops_have_their_instance() { [[ $(central_instances 'up{job="shop"}') == "alpha:8000 beta:8000" ]]; }
+shops_have_their_instance() {
+  [[ $(central_instances 'up{job="shop"}') == "alpha:8000 beta:8000" ]]
+}
 
-tenant_is_on_the_wire() { equal "tenants" "$(grep '^/api/v1/write' "$CENTRAL/tenants" | sort -u)" "/api/v1/write fleet"; }
+tenant_is_on_the_wire() {
+  equal "tenants" "$(grep '^/api/v1/write' "$CENTRAL/tenants" | sort -u)" "/api/v1/write fleet"
+}
 
 agent_is_small() {
-  equal "units" "$(in_container systemctl list-units --plain --no-legend --state=active 'metrics-*' | cut -d' ' -f1 | paste -sd' ')" \
-    "metrics-alloy-ui.service metrics-alloy.service metrics-service.service metrics-alloy-ui.socket metrics-service.socket metrics-stack.target"
+  local units
+  units=$(in_container systemctl list-units --plain --no-legend --state=active 'metrics-*' |
+    cut -d' ' -f1 | sed 's/^metrics-//' | paste -sd' ')
+  equal "units" "$units" \
+    "alloy-ui.service alloy.service service.service alloy-ui.socket service.socket stack.target"
   equal "ports" "$(listening | grep -c -E '127.0.0.1:(9090|3001)$' || :)" 0
-  equal "files of Prometheus and Grafana" "$(in_container find /opt/metrics-stack /etc/metrics-stack /var/lib/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" ""
+  equal "files of Prometheus and Grafana" "$(server_files /var/lib/metrics-stack)" ""
+}
+# server_files [DIRECTORY]: prints the files of Prometheus and Grafana.
+server_files() {
+  in_container find /opt/metrics-stack /etc/metrics-stack /etc/systemd "$@" \
+    -name '*prometheus*' -o -name '*grafana*'
 }
 
 later_install_keeps_it() {
@@ -147,32 +181,41 @@ later_install_keeps_it() {
 }
 
 verify_needs_no_root() {
-  keep verify in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh"
+  keep verify as_nobody "$CHECKOUT/verify.sh"
   contains "$(<"$SCRATCH/verify")" ", 0 failed"
-  contains "$(<"$SCRATCH/verify")" "✓ 10 test requests reach the central server (Alloy's send counters)"
+  contains "$(<"$SCRATCH/verify")" \
+    "✓ 10 test requests reach the central server (Alloy's send counters)"
   # Alloy's own metrics alone are no proof.
-  in_container sed -i 's/remote_write.forward.receiver/remote_write.other.receiver/' /etc/metrics-stack/alloy/outputs.alloy
-  ! keep verify in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh" || return 1
-  contains "$(<"$SCRATCH/verify")" "✗ outputs.alloy forwards to the central server: your edited version does not"
-  in_container sed -i 's/remote_write.other.receiver/remote_write.forward.receiver/' /etc/metrics-stack/alloy/outputs.alloy
+  in_container sed -i 's/remote_write.forward.receiver/remote_write.other.receiver/' \
+    /etc/metrics-stack/alloy/outputs.alloy
+  ! keep verify as_nobody "$CHECKOUT/verify.sh" || return 1
+  contains "$(<"$SCRATCH/verify")" \
+    "✗ outputs.alloy forwards to the central server: your edited version does not"
+  in_container sed -i 's/remote_write.other.receiver/remote_write.forward.receiver/' \
+    /etc/metrics-stack/alloy/outputs.alloy
   verify_names_an_unknown_host
   verify_names_a_new_name
 }
 
 verify_names_an_unknown_host() {
-  in_container sh -c 'sed /central.example/d /etc/hosts >/tmp/hosts && cp /etc/hosts /tmp/known && cat /tmp/hosts >/etc/hosts'
+  in_container sh -c 'sed /central.example/d /etc/hosts >/tmp/hosts &&
+    cp /etc/hosts /tmp/known && cat /tmp/hosts >/etc/hosts'
   ! keep verify verify || return 1
   in_container sh -c 'cat /tmp/known >/etc/hosts && rm /tmp/known /tmp/hosts'
   contains "$(<"$SCRATCH/verify")" "✗ $CENTRAL_URL accepts remote write: cannot be resolved"
 }
 
 # The patterns match the password and the token.
-readonly WATCH='while [ ! -e /tmp/done ]; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\0" "\n" | grep -a "^.\{0,40\}fleet-9f[3].*word"; done || :'
-readonly SEARCH='grep -r -l -s "fleet-9f3.*word" /etc /opt /root /var /run /tmp; systemctl show "metrics-*" | grep "fleet-9f3.*word"
-  journalctl --quiet | grep "fleet-9f3.*word"; cat /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n" | grep -a "fleet-9f3.*word"; :'
+readonly WATCH='while [ ! -e /tmp/done ]; do
+    cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\0" "\n" | grep -a "^.\{0,40\}fleet-9f[3].*word"
+  done || :'
+readonly SEARCH='grep -r -l -s "fleet-9f3.*word" /etc /opt /root /var /run /tmp
+  systemctl show "metrics-*" | grep "fleet-9f3.*word"
+  journalctl --quiet | grep "fleet-9f3.*word"
+  cat /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n" | grep -a "fleet-9f3.*word"; :'
 # Checks command lines during an install, and files as the user nobody after it.
 nobody_reads_the_token() {
-  local watch
+  local watch modes
   in_container sh -c "$WATCH" >"$SCRATCH/seen" &
   watch=$!
   # A command line that the watch must see.
@@ -183,8 +226,10 @@ nobody_reads_the_token() {
   wait "$watch"
   equal "command lines with the token" "$(sort -u "$SCRATCH/seen")" "fleet-9f3 decoy word"
   contains "$(in_container sh -c "$SEARCH")" /var/lib/metrics-stack/install/credentials/
-  equal "readable by nobody" "$(in_container setpriv --reuid=65534 --regid=65534 --clear-groups sh -c "$SEARCH")" ""
-  equal "for root" "$(in_container find /var/lib/metrics-stack/install/credentials -printf '%y %m %u\n' | sort -u)" "$(printf 'd 700 root\nd 755 root\nf 600 root')"
+  equal "readable by nobody" "$(as_nobody sh -c "$SEARCH")" ""
+  modes=$(in_container find /var/lib/metrics-stack/install/credentials -printf '%y %m %u\n' |
+    sort -u)
+  equal "for root" "$modes" "$(printf 'd 700 root\nd 755 root\nf 600 root')"
 }
 
 password_changes() {
@@ -203,14 +248,16 @@ password_changes() {
 }
 refuses_login() {
   ! keep verify verify || return 1
-  contains "$(<"$SCRATCH/verify")" "✗ $CENTRAL_URL accepts remote write: rejected the credentials (HTTP 401)"
+  contains "$(<"$SCRATCH/verify")" \
+    "✗ $CENTRAL_URL accepts remote write: rejected the credentials (HTTP 401)"
 }
 
 verify_names_a_new_name() {
   in_container hostname another
   ! keep verify verify || return 1
   in_container hostname beta
-  contains "$(<"$SCRATCH/verify")" "✗ Alloy uses this host's name: its samples still have the instance beta"
+  contains "$(<"$SCRATCH/verify")" \
+    "✗ Alloy uses this host's name: its samples still have the instance beta"
   contains "$(<"$SCRATCH/verify")" "systemctl restart metrics-alloy.service"
 }
 
@@ -227,8 +274,13 @@ slow_central_server_delays_nothing_else() {
   measured "longest local gap $(longest_gap "$start" "$end") s, $(pending forward) samples pending"
   rm "$CENTRAL/slow"
 }
-pending() { get 12345/metrics | sed -n "s/^prometheus_remote_storage_samples_pending{.*remote_name=\"$1\".* //p"; }
-central_gap() { central_samples "up{job=\"metrics_service\",instance=\"$1\"}[20m]" | gap_in "${@:2}"; }
+pending() {
+  get 12345/metrics |
+    sed -n "s/^prometheus_remote_storage_samples_pending{.*remote_name=\"$1\".* //p"
+}
+central_gap() {
+  central_samples "up{job=\"metrics_service\",instance=\"$1\"}[20m]" | gap_in "${@:2}"
+}
 central_has_no_gap() { local gap && gap=$(central_gap "$@") && ((gap > 0 && gap < 25)); }
 
 # One agent reboots during the outage.
@@ -248,7 +300,8 @@ central_server_is_down() {
   end=$(date +%s)
   run_central_server
   eventually 120 central_has_no_gap alpha "$start" "$end"
-  measured "down for $((end - gone)) s: longest gap of the running agent $(central_gap alpha "$start" "$end") s"
+  gap=$(central_gap alpha "$start" "$end")
+  measured "down for $((end - gone)) s: longest gap of the running agent $gap s"
   # Samples that Alloy had not sent when it stopped are lost; later ones are not.
   eventually 120 central_has_no_gap beta $((middle + 30)) "$end"
   gap=$(central_gap beta "$start" "$end")
@@ -264,12 +317,14 @@ role_changes() {
   in_container sh -c 'echo "# mine" >>/etc/systemd/system/metrics-grafana.service'
   run_until_verify "${INSTALL[@]}" --role agent
   verify --quick
-  equal "files of Prometheus and Grafana, except an edited one" "$(in_container find /opt/metrics-stack /etc/metrics-stack /etc/systemd -name '*prometheus*' -o -name '*grafana*')" \
+  equal "files of Prometheus and Grafana, except an edited one" "$(server_files)" \
     /etc/systemd/system/metrics-grafana.service
-  equal "that unit" "$(in_container systemctl is-active metrics-grafana || :) $(in_container systemctl is-enabled metrics-grafana || :)" "inactive disabled"
-  in_container sh -c "sed '/^prometheus/s/ [0-9.]* / 0.0.1 /' $ARCHIVE_DIR/versions.conf >/root/older.conf"
+  equal "that unit" "$(state_of metrics-grafana)" "inactive disabled"
+  in_container sh -c "
+    sed '/^prometheus/s/ [0-9.]* / 0.0.1 /' $ARCHIVE_DIR/versions.conf >/root/older.conf"
   fails_with 1 " to 0.0.1: it might not read its data" --role full --versions /root/older.conf
-  in_container test -e /var/lib/metrics-stack/prometheus/wal -a -e /var/lib/metrics-stack/grafana/grafana.db
+  in_container test -e /var/lib/metrics-stack/prometheus/wal -a \
+    -e /var/lib/metrics-stack/grafana/grafana.db
 }
 
 # The central server is down and samples are pending. Alloy stops without waiting for them, within
@@ -280,14 +335,18 @@ forwarding_ends() {
   start=$(in_container date +%s)
   keep install install --no-forward
   contains "$(<"$SCRATCH/install")" ", 0 failed"
-  stopped=$(in_container date --date "$(in_container systemctl show --property InactiveEnterTimestamp --value metrics-alloy)" +%s)
+  stopped=$(in_container systemctl show --property InactiveEnterTimestamp --value metrics-alloy)
+  stopped=$(in_container date --date "$stopped" +%s)
   # A wait for the queue would add its 30 s to the 20 s of the stop.
   at_most "time until Alloy had stopped" $((stopped - start)) 49
   measured "Alloy stopped after $((stopped - start)) s"
   installed_state | diff "$1" - || { echo "< a plain install, > after forwarding" && return 1; }
 }
 
-central_server_is_down_for_gamma() { ! on_central curl --silent --insecure --output /dev/null https://127.0.0.1:8427/ && (($(pending forward) > 0)); }
+central_server_is_down_for_gamma() {
+  ! on_central curl --silent --insecure --output /dev/null https://127.0.0.1:8427/ &&
+    (($(pending forward) > 0))
+}
 
 # Settings of forwarding survive an uninstall.
 uninstall_keeps_it() {
@@ -309,15 +368,19 @@ test "samples have the instance of their host" samples_have_their_instance
 test "requests have the tenant header" tenant_is_on_the_wire
 test "an agent consists of the service and Alloy" agent_is_small
 test "a later install keeps forwarding and changes nothing" later_install_keeps_it
-test_in_background alpha "verify.sh reports a changed password, install.sh accepts the new one" password_changes
-test_in_background beta "verify.sh needs no root, and as root it names an unknown host" verify_needs_no_root
+test_in_background alpha "verify.sh reports a changed password, install.sh accepts the new one" \
+  password_changes
+test_in_background beta "verify.sh needs no root, and as root it names an unknown host" \
+  verify_needs_no_root
 test_in_background gamma "other users can't read the token" nobody_reads_the_token
 wait_for_tests
 select_machine gamma
 test "a slow central server does not delay local samples" slow_central_server_delays_nothing_else
-test_in_background gamma "--no-forward leaves the files of a plain install" forwarding_ends "$SCRATCH/plain"
+test_in_background gamma "--no-forward leaves the files of a plain install" forwarding_ends \
+  "$SCRATCH/plain"
 test "samples survive an outage of the central server" central_server_is_down
 wait_for_tests
 test_in_background alpha "an agent becomes a full stack, then an agent again" role_changes
-test_in_background beta "an uninstall keeps the settings, a purge leaves no trace" uninstall_keeps_it "$SCRATCH/before"
+test_in_background beta "an uninstall keeps the settings, a purge leaves no trace" \
+  uninstall_keeps_it "$SCRATCH/before"
 wait_for_tests

@@ -76,7 +76,8 @@ reader_exits() {
   in_container sh -c "$(printf '%q ' "${INSTALL_NEXT[@]}") | head -n 2"
   eventually 60 has_ended
   host_state | diff "$SCRATCH/state-next" -
-  contains "$(in_container sh -c 'cat /var/log/metrics-stack/*.log | tail -n 15')" "metrics-stack 99.0.0 is running, reachable from this host only"
+  contains "$(in_container sh -c 'cat /var/log/metrics-stack/*.log | tail -n 15')" \
+    "metrics-stack 99.0.0 is running, reachable from this host only"
 }
 
 second_run_is_refused() {

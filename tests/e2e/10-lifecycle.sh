@@ -12,13 +12,14 @@ can_be_checked_by_hand() {
   lacks "$(get 3000/api/v0/web/components | grep -o '"state":"[^"]*"' | grep -v healthy || :)" state
   eventually 30 all_jobs_are_up
   contains "$(get 3001/login)" Grafana
-  contains "$(grafana admin:admin api/ds/query --json '{"from":"now-5m","to":"now","queries":[{"refId":"A","datasource":{"uid":"prometheus"},"expr":"up","instant":true}]}')" \
+  contains "$(grafana admin:admin api/ds/query --json '{"from":"now-5m","to":"now","queries":[
+    {"refId":"A","datasource":{"uid":"prometheus"},"expr":"up","instant":true}]}')" \
     '"job":"metrics_service"'
 }
 
 all_jobs_are_up() {
   local jobs
-  jobs=$(get 9090/api/v1/query --get --data-urlencode 'query=up == 1' | grep -o '"job":"[^"]*"' | cut -d'"' -f4 | sort -u | paste -sd' ')
+  jobs=$(promql 'up == 1' | labels job | tr ' ' '\n' | sort -u | paste -sd' ')
   [[ $jobs == "alloy grafana metrics_service node prometheus" ]]
 }
 
@@ -29,24 +30,35 @@ requests_become_samples() {
   before=$(counted)
   for i in {1..10}; do get 8000/simulate-load >/dev/null; done
   equal "the service's own count" "$(counted)" $((before + 10))
-  eventually 60 query_is 'sum(http_requests_total{job="metrics_service",endpoint="/simulate-load"})' $((before + 10))
+  eventually 60 query_is \
+    'sum(http_requests_total{job="metrics_service",endpoint="/simulate-load"})' $((before + 10))
 }
-counted() { get 8000/metrics | awk '/^http_requests_total\{.*"\/simulate-load"/ { sum += $NF } END { print sum }'; }
+counted() {
+  get 8000/metrics |
+    awk '/^http_requests_total\{.*"\/simulate-load"/ { sum += $NF } END { print sum }'
+}
 
 verify_needs_no_root() {
-  contains "$(in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$CHECKOUT/verify.sh")" ", 0 failed"
+  contains "$(as_nobody "$CHECKOUT/verify.sh")" ", 0 failed"
 }
 
 scrapes_another_application() {
+  local labels
   in_container systemd-run --quiet --unit=application "$SERVICE" --listen 127.0.0.1:8100
   # Next to a file that Alloy can't parse, because it contains no list.
   in_container sh -c 'echo "targets: [127.0.0.1:1]" >/etc/metrics-stack/targets.d/wrong.yaml'
-  in_container sh -c 'echo "[{\"targets\": [\"127.0.0.1:8100\"], \"labels\": {\"job\": \"application\", \"app.kubernetes.io/name\": \"shop\"}}]" >/etc/metrics-stack/targets.d/application.json'
+  in_container sh -c 'cat >/etc/metrics-stack/targets.d/application.json' <<'JSON'
+[{"targets": ["127.0.0.1:8100"],
+  "labels": {"job": "application", "app.kubernetes.io/name": "shop"}}]
+JSON
   eventually 60 query_is 'up{job="application"}' 1
-  equal "instance" "$(query 'count(up{job="application",instance="127.0.0.1:8100","app.kubernetes.io/name"="shop"})')" 1
-  get 12345/metrics | grep '^prometheus_sd_file_read_errors_total{.*component_id="discovery.file.applications".*} [1-9]'
+  labels='job="application",instance="127.0.0.1:8100","app.kubernetes.io/name"="shop"'
+  equal "instance" "$(query "count(up{$labels})")" 1
+  get 12345/metrics | grep '^prometheus_sd_file_read_errors_total{.*} [1-9]' |
+    grep 'component_id="discovery.file.applications"'
   contains "$(get 12345/-/healthy)" "components are healthy"
-  in_container rm /etc/metrics-stack/targets.d/application.json /etc/metrics-stack/targets.d/wrong.yaml
+  in_container rm /etc/metrics-stack/targets.d/application.json \
+    /etc/metrics-stack/targets.d/wrong.yaml
   eventually 60 query_is 'count(up{job="application"}) or vector(0)' 0
   in_container systemctl stop application
 }
@@ -62,19 +74,23 @@ target_stops_and_starts_all() {
 }
 
 target_restarts_all() {
-  local before i
+  local before i sockets=(metrics-service.socket metrics-alloy-ui.socket)
   before=$(invocations)
   # systemd starts several units at once, so each restart tests their order.
   for i in {1..10}; do
     in_container systemctl restart metrics-stack.target
-    equal "sockets after restart $i" "$(in_container systemctl is-active metrics-service.socket metrics-alloy-ui.socket | sort -u)" active
+    equal "sockets after restart $i" \
+      "$(in_container systemctl is-active "${sockets[@]}" | sort -u)" active
     contains "$(get 8000/health)" '{"status":"ok"}'
   done
   eventually 60 verify --quick
   equal "units that were not restarted" "$(comm -12 <(echo "$before") <(invocations))" ""
 }
 
-is_all_off() { [[ -z $(in_container systemctl list-units --no-legend --state=active,activating,deactivating 'metrics-*') ]]; }
+is_all_off() {
+  [[ -z $(in_container systemctl list-units --no-legend \
+    --state=active,activating,deactivating 'metrics-*') ]]
+}
 
 keeps_edits() {
   local before drop_in=/etc/systemd/system/metrics-grafana.service.d/mine.conf
@@ -115,8 +131,10 @@ deleted_file_is_not_restored() {
 
 # Grafana below a subpath redirects all other paths to another host.
 serve_grafana_below_a_path() {
-  in_container sed -i 's,^http_port.*,&\nroot_url = https://www.example.org/grafana/\nserve_from_sub_path = true,' /etc/metrics-stack/grafana/grafana.ini
-  in_container sed -i 's,job_name: grafana,&\n    metrics_path: /grafana/metrics,' /etc/metrics-stack/prometheus/prometheus.yml
+  in_container sed -i -e 's,^http_port.*,&\nroot_url = https://www.example.org/grafana/,' \
+    -e 's,^http_port.*,&\nserve_from_sub_path = true,' /etc/metrics-stack/grafana/grafana.ini
+  in_container sed -i 's,job_name: grafana,&\n    metrics_path: /grafana/metrics,' \
+    /etc/metrics-stack/prometheus/prometheus.yml
   in_container systemctl reload metrics-prometheus
 }
 
@@ -124,27 +142,32 @@ serve_grafana_below_a_path() {
 add_files() {
   local dir
   for dir in dashboards dashboards.d; do
-    in_container sh -c "echo '{\"uid\": \"\", \"title\": \"Mine\", \"panels\": []}' >/etc/metrics-stack/grafana/$dir/mine.json"
+    in_container sh -c "echo '{\"uid\": \"\", \"title\": \"Mine\", \"panels\": []}' \
+      >/etc/metrics-stack/grafana/$dir/mine.json"
     in_container sh -c "echo 'not JSON' >/etc/metrics-stack/grafana/$dir/none.json"
   done
-  in_container sh -c "cd /etc/metrics-stack/targets.d && printf 'targets: [127.0.0.1:8000]\n' | tee .map .shop .private && chmod 0600 .private &&
+  in_container sh -c "cd /etc/metrics-stack/targets.d &&
+    printf 'targets: [127.0.0.1:8000]\n' | tee .map .shop .private && chmod 0600 .private &&
     mv .map map.yml && mv .shop shop.jsonc && mv .private private.yml && echo '[]' >shop.yml"
 }
 
 verify_accepts_a_new_grafana_password() {
-  grafana admin:admin api/user/password --request PUT --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
+  local targets=/etc/metrics-stack/targets.d
+  grafana admin:admin api/user/password --request PUT \
+    --json '{"oldPassword":"admin","newPassword":"a long one","confirmNew":"a long one"}'
   serve_grafana_below_a_path
   add_files
   in_container systemctl restart metrics-grafana
   keep verify verify || :
   contains "$(<"$SCRATCH/verify")" ", 1 failed"
-  contains "$(<"$SCRATCH/verify")" "✗ Alloy reads each file in /etc/metrics-stack/targets.d: map.yml: not a readable list of targets"
+  contains "$(<"$SCRATCH/verify")" \
+    "✗ Alloy reads each file in $targets: map.yml: not a readable list of targets"
   contains "$(<"$SCRATCH/verify")" "private.yml: not a readable list"
   contains "$(<"$SCRATCH/verify")" "shop.jsonc: the name must end in"
   lacks "$(<"$SCRATCH/verify")" "shop.yml:"
   contains "$(<"$SCRATCH/verify")" "- Grafana's data source and dashboards"
   contains "$(<"$SCRATCH/verify")" "password has been changed"
-  in_container rm /etc/metrics-stack/targets.d/{map.yml,private.yml,shop.jsonc}
+  in_container rm "$targets"/{map.yml,private.yml,shop.jsonc}
   # As an editor of Windows saves it.
   in_container sh -c 'umask 077 && printf "\357\273\277admin:a long one\r\n" >/root/login'
   keep verify verify --grafana-login /root/login
@@ -159,7 +182,8 @@ coexists_with_debians_prometheus() {
   before=$(invocations)
   # Debian's Prometheus can't start, because its port is in use.
   in_container sh -c 'DEBIAN_FRONTEND=noninteractive dpkg --install /usr/src/debs/*.deb'
-  equal "Debian's unit" "$(in_container systemctl show --property LoadState --value prometheus.service)" loaded
+  equal "Debian's unit" \
+    "$(in_container systemctl show --property LoadState --value prometheus.service)" loaded
   verify --quick
   in_container dpkg --purge prometheus
   verify --quick
@@ -171,9 +195,11 @@ uninstall_keeps_data() {
   samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p >"$SCRATCH/first-sample"
   keep uninstall uninstall
   contains "$(<"$SCRATCH/uninstall")" "kept: data in /var/lib/metrics-stack"
-  contains "$(<"$SCRATCH/uninstall")" "kept: configuration you edited or added in /etc/metrics-stack"
+  contains "$(<"$SCRATCH/uninstall")" \
+    "kept: configuration you edited or added in /etc/metrics-stack"
   for port in "${PORTS[@]}"; do lacks "$(listening)" "127.0.0.1:$port"; done
-  equal "programs and unit files" "$(in_container find /opt/metrics-stack/store /etc/systemd/system -name '*metrics-*' ! -name '*.d' 2>/dev/null || :)" ""
+  equal "programs and unit files" "$(in_container find /opt/metrics-stack/store \
+    /etc/systemd/system -name '*metrics-*' ! -name '*.d' 2>/dev/null || :)" ""
   contains "$(in_container cat /etc/metrics-stack/prometheus/retention.env)" 6d
 }
 
@@ -181,7 +207,8 @@ reinstall_keeps_data() {
   contains "$(uninstall)" "not installed"
   keep install install
   contains "$(<"$SCRATCH/install")" ", 0 failed"
-  equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)" "$(<"$SCRATCH/first-sample")"
+  equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)" \
+    "$(<"$SCRATCH/first-sample")"
   contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.time":"6d"'
 }
 
@@ -200,7 +227,8 @@ test "the target restarts all units, ten times" target_restarts_all
 test "an install keeps drop-ins and edited configuration" keeps_edits
 test "an install names new shipped versions of edited files" lists_edited_files
 test "a deleted shipped file is not restored" deleted_file_is_not_restored
-test "verify.sh works with a Grafana subpath, a changed password and added files" verify_accepts_a_new_grafana_password
+test "verify.sh works with a Grafana subpath, a changed password and added files" \
+  verify_accepts_a_new_grafana_password
 test "Debian's own Prometheus can be installed and removed" coexists_with_debians_prometheus
 test "uninstall keeps data and edited configuration" uninstall_keeps_data
 test "a later install reuses them" reinstall_keeps_data

@@ -9,13 +9,16 @@
 # Edits, a deletion, a new file, a drop-in, a disabled unit, a password.
 edit_host() {
   in_container sed -i 's/15d/6d/' /etc/metrics-stack/prometheus/retention.env
-  in_container sed -i 's/^Description=.*/Description=Mine/' /etc/systemd/system/metrics-alloy-ui.service
+  in_container sed -i 's/^Description=.*/Description=Mine/' \
+    /etc/systemd/system/metrics-alloy-ui.service
   in_container rm /etc/metrics-stack/targets.d/example.yml.disabled
   in_container sh -c 'echo "groups: []" >/etc/metrics-stack/prometheus/rules/mine.yml'
   in_container mkdir -p /etc/systemd/system/metrics-grafana.service.d /opt/metrics-stack/mine
-  in_container sh -c "printf '[Service]\nNice=5\n' >/etc/systemd/system/metrics-grafana.service.d/mine.conf"
+  in_container sh -c "
+    printf '[Service]\nNice=5\n' >/etc/systemd/system/metrics-grafana.service.d/mine.conf"
   in_container ln -s /nowhere /etc/metrics-stack/targets.d/mine.disabled
-  in_container sh -c "echo '{\"uid\": \"mine\", \"title\": \"Mine\", \"schemaVersion\": 36, \"panels\": []}' >/etc/metrics-stack/grafana/dashboards.d/mine.json"
+  in_container sh -c 'cat >/etc/metrics-stack/grafana/dashboards.d/mine.json' \
+    <<<'{"uid": "mine", "title": "Mine", "schemaVersion": 36, "panels": []}'
   in_container systemctl --quiet disable --now metrics-alloy-ui.socket metrics-alloy-ui.service
   in_container systemctl daemon-reload
   change_grafana_password
@@ -26,9 +29,11 @@ host_edits_are_kept() {
   contains "$(in_container cat /etc/metrics-stack/prometheus/retention.env)" 6d
   contains "$(in_container cat /etc/systemd/system/metrics-alloy-ui.service)" Description=Mine
   in_container test ! -e /etc/metrics-stack/targets.d/example.yml.disabled
-  in_container test -e /etc/metrics-stack/prometheus/rules/mine.yml -a -d /opt/metrics-stack/mine -a -L /etc/metrics-stack/targets.d/mine.disabled
+  in_container test -e /etc/metrics-stack/prometheus/rules/mine.yml -a -d /opt/metrics-stack/mine \
+    -a -L /etc/metrics-stack/targets.d/mine.disabled
   equal "Nice of Grafana" "$(in_container systemctl show --property Nice --value metrics-grafana)" 5
-  equal "Alloy's UI" "$(in_container systemctl is-active metrics-alloy-ui.service || :) $(in_container systemctl is-enabled metrics-alloy-ui.socket || :)" "inactive disabled"
+  equal "Alloy's UI" "$(state_of metrics-alloy-ui.service metrics-alloy-ui.socket)" \
+    "inactive disabled"
   get 3001/api/dashboards/uid/mine --user "admin:a long one" >/dev/null
 }
 
@@ -36,8 +41,14 @@ host_edits_are_kept() {
 change_next() {
   in_container sh -c "echo '# news' >>$NEXT/etc/prometheus/rules/host.yml"
   in_container rm "$NEXT/etc/grafana/dashboards/host.json"
-  in_container sh -c "printf '[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=metrics-stack.target\n' >$NEXT/systemd/metrics-extra.service"
-  in_container sed -i -e 's/UNIT_GROUPS=(stack/& extra/' -e 's/^  \*) echo stack/  systemd\/metrics-extra.*) echo extra ;;\n&/' "$NEXT/lib/plan.sh"
+  in_container sh -c "cat >$NEXT/systemd/metrics-extra.service" <<'INI'
+[Service]
+ExecStart=/bin/sleep infinity
+[Install]
+WantedBy=metrics-stack.target
+INI
+  in_container sed -i -e 's/UNIT_GROUPS=(stack/& extra/' \
+    -e 's/^  \*) echo stack/  systemd\/metrics-extra.*) echo extra ;;\n&/' "$NEXT/lib/plan.sh"
 }
 
 dry_run_changes_nothing() {
@@ -45,10 +56,14 @@ dry_run_changes_nothing() {
   keep dry install_next --dry-run
   same_traces "$SCRATCH/before-dry"
   contains "$(<"$SCRATCH/dry")" "would fetch and unpack grafana 99.0.0"
-  contains "$(<"$SCRATCH/dry")" "would stop metrics-prometheus.service, and write /etc/metrics-stack/prometheus/rules/host.yml"
-  contains "$(<"$SCRATCH/dry")" "would stop metrics-grafana.service, and remove /etc/metrics-stack/grafana/dashboards/host.json"
-  contains "$(<"$SCRATCH/dry")" "would stop metrics-extra.service, and write /etc/systemd/system/metrics-extra.service"
-  contains "$(<"$SCRATCH/dry")" "would stop metrics-grafana.service, and link /opt/metrics-stack/store/grafana-99.0.0-"
+  contains "$(<"$SCRATCH/dry")" \
+    "would stop metrics-prometheus.service, and write /etc/metrics-stack/prometheus/rules/host.yml"
+  contains "$(<"$SCRATCH/dry")" \
+    "would stop metrics-grafana.service, and remove /etc/metrics-stack/grafana/dashboards/host.json"
+  contains "$(<"$SCRATCH/dry")" \
+    "would stop metrics-extra.service, and write /etc/systemd/system/metrics-extra.service"
+  contains "$(<"$SCRATCH/dry")" \
+    "would stop metrics-grafana.service, and link /opt/metrics-stack/store/grafana-99.0.0-"
   lacks "$(<"$SCRATCH/dry")" retention.env:
 }
 
@@ -76,9 +91,11 @@ upgrade_loses_nothing() {
 
 old_release_is_gone() {
   equal "releases" "$(in_container ls /opt/metrics-stack/releases | cut -d- -f1)" 99.0.0
-  equal "store" "$(in_container ls /opt/metrics-stack/store | sed 's/-[0-9a-f]*$//' | tr '\n' ' ')" "alloy-99.0.0 grafana-99.0.0 metrics-service-0.1.0 prometheus-99.0.0 "
+  equal "store" \
+    "$(in_container ls /opt/metrics-stack/store | sed 's/-[0-9a-f]*$//' | tr '\n' ' ')" \
+    "alloy-99.0.0 grafana-99.0.0 metrics-service-0.1.0 prometheus-99.0.0 "
   in_container test ! -e /etc/metrics-stack/grafana/dashboards/host.json
-  equal "the new unit" "$(in_container systemctl is-active metrics-extra) $(in_container systemctl is-enabled metrics-extra)" "active enabled"
+  equal "the new unit" "$(state_of metrics-extra)" "active enabled"
   lacks "$(in_container find /etc/metrics-stack /etc/systemd/system)" .metrics-stack
 }
 
@@ -87,7 +104,8 @@ restarts_only_changed_units() {
   before=$(invocations)
   in_container sh -c "echo '# more' >>$NEXT/etc/prometheus/rules/host.yml"
   run_until_verify "${INSTALL_NEXT[@]}"
-  equal "restarted units" "$(comm -13 <(echo "$before") <(invocations) | grep -o 'Id=[a-z.-]*')" Id=metrics-prometheus.service
+  equal "restarted units" "$(comm -13 <(echo "$before") <(invocations) | grep -o 'Id=[a-z.-]*')" \
+    Id=metrics-prometheus.service
 }
 
 downgrade_is_refused() {
@@ -98,7 +116,8 @@ downgrade_is_refused() {
 
 downgrade_is_allowed() {
   run_until_verify "${INSTALL[@]}" --allow-downgrade
-  equal "the extra unit" "$(in_container systemctl is-active metrics-extra || :)$(in_container find /etc/systemd -name '*metrics-extra*')" inactive
+  equal "the extra unit" "$(in_container systemctl is-active metrics-extra || :)" inactive
+  equal "its files" "$(in_container find /etc/systemd -name '*metrics-extra*')" ""
   host_edits_are_kept
   runs_from_store
   contains "$(<"$SCRATCH/run")" "starts without the write-ahead log of 99.0.0"
@@ -112,8 +131,11 @@ downgrade_is_allowed() {
 broken_grafana_is_rolled_back() {
   local before status=0
   before=$(host_state)
-  in_container sh -c "cd $NEXT_ARCHIVES && mkdir g && tar xf grafana-*.gz -C g && cd g/* && mv bin/grafana bin/real && cat >bin/grafana && chmod 755 bin/grafana && cd .. &&
-    tar c * | gzip -1 >\$(echo ../grafana-*.gz) && cd .. && rm -r g && sed -i \"/^grafana/s/[0-9a-f]\{64\}/\$(sha256sum grafana-*.gz | cut -d' ' -f1)/\" versions.conf" <<'END'
+  in_container sh -c "cd $NEXT_ARCHIVES && mkdir g && tar xf grafana-*.gz -C g && cd g/* &&
+    mv bin/grafana bin/real && cat >bin/grafana && chmod 755 bin/grafana && cd .. &&
+    tar c * | gzip -1 >\$(echo ../grafana-*.gz) && cd .. && rm -r g &&
+    sum=\$(sha256sum grafana-*.gz | cut -d' ' -f1) &&
+    sed -i \"/^grafana/s/[0-9a-f]\{64\}/\$sum/\" versions.conf" <<'END'
 #!/bin/sh
 echo migrated >/var/lib/metrics-stack/grafana/grafana.db
 echo no luck with this database >&2
@@ -129,15 +151,23 @@ END
   equal "the host" "$(host_state)" "$before"
   host_edits_are_kept
   runs_from_store
-  equal "copies of the database" "$(in_container find /var/lib/private/metrics-stack/grafana -name 'database*')" ""
+  equal "copies of the database" \
+    "$(in_container find /var/lib/private/metrics-stack/grafana -name 'database*')" ""
   verify --quick
 }
 
 uninstall_keeps_edits() {
   keep uninstall uninstall
-  equal "files in /etc" "$(in_container find /etc/metrics-stack /etc/systemd/system -name 'metrics-*' -o -path '/etc/metrics-stack/*' ! -type d | sort | tr '\n' ' ')" \
-    "/etc/metrics-stack /etc/metrics-stack/grafana/dashboards.d/mine.json /etc/metrics-stack/prometheus/retention.env /etc/metrics-stack/prometheus/rules/mine.yml /etc/metrics-stack/targets.d/mine.disabled /etc/systemd/system/metrics-alloy-ui.service /etc/systemd/system/metrics-grafana.service.d "
-  equal "files in /opt" "$(in_container find /opt/metrics-stack -maxdepth 1 | sort | tr '\n' ' ')" "/opt/metrics-stack /opt/metrics-stack/mine /opt/metrics-stack/releases "
+  equal "files in /etc" "$(in_container find /etc/metrics-stack /etc/systemd/system \
+    -name 'metrics-*' -o -path '/etc/metrics-stack/*' ! -type d | sort)" "/etc/metrics-stack
+/etc/metrics-stack/grafana/dashboards.d/mine.json
+/etc/metrics-stack/prometheus/retention.env
+/etc/metrics-stack/prometheus/rules/mine.yml
+/etc/metrics-stack/targets.d/mine.disabled
+/etc/systemd/system/metrics-alloy-ui.service
+/etc/systemd/system/metrics-grafana.service.d"
+  equal "files in /opt" "$(in_container find /opt/metrics-stack -maxdepth 1 | sort | tr '\n' ' ')" \
+    "/opt/metrics-stack /opt/metrics-stack/mine /opt/metrics-stack/releases "
   equal "running units" "$(in_container systemctl list-units --no-legend 'metrics-*')" ""
 }
 

@@ -4,7 +4,9 @@
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 
-as_an_unprivileged_user() { refuses 1 "root is required" in_container setpriv --reuid=65534 --regid=65534 --clear-groups "${INSTALL[@]}"; }
+as_an_unprivileged_user() {
+  refuses 1 "root is required" as_nobody "${INSTALL[@]}"
+}
 
 without_systemd() {
   local status=0
@@ -16,15 +18,18 @@ without_systemd() {
 
 # Systems that can't be booted here, so commands and files report them.
 unsupported_systems() {
-  # shellcheck disable=SC2016  # for the shell in the container
-  in_container sh -c 'printf "#!/bin/sh\n[ \"\$1\" != LONG_BIT ] || echo 32\n" >/usr/local/bin/getconf && chmod 755 /usr/local/bin/getconf'
+  in_container sh -c 'cat >/usr/local/bin/getconf && chmod 755 /usr/local/bin/getconf' <<'END'
+#!/bin/sh
+[ "$1" != LONG_BIT ] || echo 32
+END
   refuses 1 ", 32-bit" in_container "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "error: glibc 2.28 or newer is required (found: none)"
   contains "$(<"$SCRATCH/refusal")" "Alpine has musl"
   in_container rm /usr/local/bin/getconf
   in_container sh -c 'echo 5.15.0-microsoft-standard-WSL2 >/run/osrelease'
   # shellcheck disable=SC2016  # for the shell in the container
-  refuses 1 "this host was not booted with systemd" in_container unshare --mount sh -c 'mount --bind /run/osrelease /proc/sys/kernel/osrelease &&
+  refuses 1 "this host was not booted with systemd" in_container unshare --mount sh -c '
+    mount --bind /run/osrelease /proc/sys/kernel/osrelease &&
     mount -t tmpfs none /run/systemd && exec "$@"' sh "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "/etc/wsl.conf"
 }
@@ -53,32 +58,39 @@ disk_is_small() {
 memory_is_small() {
   in_container sh -c 'sed "s/^MemTotal:.*/MemTotal: 400000 kB/" /proc/meminfo >/run/meminfo'
   # shellcheck disable=SC2016  # for the shell in the container
-  refuses 1 "MB of memory" in_container unshare --mount sh -c 'mount --bind /run/meminfo /proc/meminfo && exec "$@"' sh "${INSTALL[@]}"
+  refuses 1 "MB of memory" in_container unshare --mount sh -c '
+    mount --bind /run/meminfo /proc/meminfo && exec "$@"' sh "${INSTALL[@]}"
   contains "$(<"$SCRATCH/refusal")" "error: the host has 390 MB of memory; 400 MB are required"
 }
 
 foreign_unit_exists() {
   in_container sh -c 'echo "# mine" >/etc/systemd/system/metrics-grafana.service'
-  refuses 1 "metrics-grafana.service already exists and was not installed by metrics-stack" in_container "${INSTALL[@]}"
+  refuses 1 "metrics-grafana.service already exists and was not installed by metrics-stack" \
+    in_container "${INSTALL[@]}"
   in_container rm /etc/systemd/system/metrics-grafana.service
 }
 
 archive_is_missing() {
   in_container mkdir -p /root/empty
-  refuses 1 "/root/empty has no archive of prometheus" in_container "$CHECKOUT/install.sh" --from /root/empty --service-binary "$SERVICE"
+  refuses 1 "/root/empty has no archive of prometheus" in_container "$CHECKOUT/install.sh" \
+    --from /root/empty --service-binary "$SERVICE"
   # All problems are reported at once.
   contains "$(<"$SCRATCH/refusal")" "/root/empty has no archive of alloy"
   contains "$(<"$SCRATCH/refusal")" "/root/empty has no archive of grafana"
 }
 
 archive_differs() {
-  in_container sh -c "sed -E '/^prometheus/s/[0-9a-f]{64}/$(printf '0%.0s' {1..64})/' $ARCHIVE_DIR/versions.conf >/root/versions.conf"
+  local zeros
+  zeros=$(printf '0%.0s' {1..64})
+  in_container sh -c "sed -E '/^prometheus/s/[0-9a-f]{64}/$zeros/' $ARCHIVE_DIR/versions.conf \
+    >/root/versions.conf"
   refuses 1 "checksum mismatch: " \
-    in_container "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions /root/versions.conf --service-binary "$SERVICE"
+    in_container "${INSTALL[@]}" --versions /root/versions.conf
 }
 
 network_is_missing() {
-  refuses 1 "could not be downloaded from any of its URLs" in_container "$CHECKOUT/install.sh" --service-binary "$SERVICE"
+  refuses 1 "could not be downloaded from any of its URLs" in_container "$CHECKOUT/install.sh" \
+    --service-binary "$SERVICE"
   contains "$(<"$SCRATCH/refusal")" "--download DIR elsewhere and --from DIR here"
   contains "$(<"$SCRATCH/refusal")" "nothing has been changed"
 }
@@ -93,23 +105,29 @@ configuration_is_wrong() {
 
 # It prints its version, but does not start.
 service_does_not_start() {
-  # shellcheck disable=SC2016  # for the shell in the container
-  in_container sh -c 'printf "#!/bin/sh\n[ \"\$1\" != --version ] || { echo metrics-service 0.1.0; exit; }\necho no luck today >&2\nexit 3\n" >/root/broken
-    chmod 0755 /root/broken'
+  in_container sh -c 'cat >/root/broken && chmod 0755 /root/broken' <<'END'
+#!/bin/sh
+[ "$1" != --version ] || { echo metrics-service 0.1.0; exit; }
+echo no luck today >&2
+exit 3
+END
   local status=0
   traces | sed '\,^/var/log/metrics-stack,d' >"$SCRATCH/before"
-  keep refusal in_container "$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf" --service-binary /root/broken || status=$?
+  keep refusal in_container "${INSTALL[@]}" --service-binary /root/broken || status=$?
   equal "exit status" "$status" 1
   contains "$(<"$SCRATCH/refusal")" "no luck today"
   contains "$(<"$SCRATCH/refusal")" "error: metrics-service"
   contains "$(<"$SCRATCH/refusal")" "rollback complete"
   contains "$(<"$SCRATCH/refusal")" "kept: data in /var/lib/metrics-stack"
-  equal "units, programs and configuration that are left" "$(in_container find /etc/systemd/system /etc/metrics-stack /opt/metrics-stack/store -name '*metrics*' 2>/dev/null || :)" ""
+  equal "units, programs and configuration that are left" "$(in_container find \
+    /etc/systemd/system /etc/metrics-stack /opt/metrics-stack/store -name '*metrics*' \
+    2>/dev/null || :)" ""
   purge_leaves_no_trace "$SCRATCH/before"
 }
 
 boot trixie
-test "an unknown option" refuses 2 "unknown option --nonsense" in_container "$CHECKOUT/install.sh" --nonsense
+test "an unknown option" refuses 2 "unknown option --nonsense" \
+  in_container "$CHECKOUT/install.sh" --nonsense
 test "not root" as_an_unprivileged_user
 test "no systemd" without_systemd
 test "32 bits, another C library, WSL without systemd" unsupported_systems

@@ -8,17 +8,20 @@
 # script PATH: writes a program in the container from standard input.
 script() { in_container sh -c "cat >$1 && chmod 755 $1"; }
 
-# Another user's clone at a path with blanks, called from a directory with traps for Python and cargo
-# and with an unusual environment, on a host with noexec /tmp, no unzip and a proxy. Programs that
-# build and unpack log their calls.
+# Another user's clone at a path with blanks, called from a directory with traps for Python and
+# cargo and with an unusual environment, on a host with noexec /tmp, no unzip and a proxy. Programs
+# that build and unpack log their calls.
 unusual_call() {
-  local clone="/srv/some body/metrics stack"
+  local clone="/srv/some body/metrics stack" zip
   in_container mkdir -p "/srv/some body" /root/trap/.cargo
   in_container cp -r "$CHECKOUT" "$clone"
   in_container mkdir "$clone/.git"
   in_container touch "$clone/etc/prometheus/rules/untracked.yml"
   in_container chown -R dev: "$clone"
-  in_container sh -c 'echo "raise SystemExit(1)" >/root/trap/zipfile.py; echo nonsense >/root/trap/.cargo/config.toml; mv /usr/bin/unzip /usr/bin/unzip.off; mount -t tmpfs -o noexec none /tmp'
+  in_container sh -c 'echo "raise SystemExit(1)" >/root/trap/zipfile.py
+    echo nonsense >/root/trap/.cargo/config.toml'
+  in_container mv /usr/bin/unzip /usr/bin/unzip.off
+  in_container mount -t tmpfs -o noexec none /tmp
   script /usr/local/bin/python3 <<<'#!/bin/sh
 echo "python $PWD $*" >>/var/calls; exec /usr/bin/unzip.off -q "$5" -d "$6"'
   script /usr/local/bin/git <<<'#!/bin/sh
@@ -32,21 +35,29 @@ echo "cargo \$PWD \$(id -un) \$https_proxy \$no_proxy" >>/var/calls
 mkdir -p "$clone/target/here/release" && cp $SERVICE "$clone/target/here/release/"
 END
   in_container sh -c ': >/var/calls && chmod 666 /var/calls'
-  run_until_verify env -u HOME PATH=/nowhere:/usr/bin LANG=tr_TR.UTF-8 CDPATH=/ HTTPS_PROXY=http://proxy:1 NO_PROXY=here \
-    /bin/bash -c 'cd /root/trap; umask 077; exec "$@"' bash "$clone/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf"
-  equal "how programs were called" "$(in_container sort /var/calls)" "cargo / dev http://proxy:1 here
-python / -I -m zipfile -e /var/cache/metrics-stack/alloy-linux-$(dpkg --print-architecture).zip /opt/metrics-stack/store/.new"
+  run_until_verify env -u HOME PATH=/nowhere:/usr/bin LANG=tr_TR.UTF-8 CDPATH=/ \
+    HTTPS_PROXY=http://proxy:1 NO_PROXY=here \
+    /bin/bash -c 'cd /root/trap; umask 077; exec "$@"' bash "$clone/install.sh" \
+    --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf"
+  zip=/var/cache/metrics-stack/alloy-linux-$(dpkg --print-architecture).zip
+  equal "how programs were called" "$(in_container sort /var/calls)" \
+    "cargo / dev http://proxy:1 here
+python / -I -m zipfile -e $zip /opt/metrics-stack/store/.new"
   in_container test ! -e /etc/metrics-stack/prometheus/rules/untracked.yml
   equal "files of other users in the clone" "$(in_container find "$clone" ! -user dev)" ""
   keep purge in_container "$clone/uninstall.sh" --purge
-  in_container sh -c "umount /tmp; mv /usr/bin/unzip.off /usr/bin/unzip; rm -rf /root/trap /var/calls /srv/* /usr/local/bin/*"
+  in_container sh -c "umount /tmp; mv /usr/bin/unzip.off /usr/bin/unzip
+    rm -rf /root/trap /var/calls /srv/* /usr/local/bin/*"
 }
 
 # Without apt, dnf installs packages; without dnf, the hint names them. SELinux booleans are set and
 # restored.
 other_distributions() {
-  local command=("$CHECKOUT/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf")
-  in_container sh -c 'mv /usr/bin/apt-get /usr/bin/apt-get.off; mv /etc/ssl/certs/ca-certificates.crt /etc/ssl/ca; mkdir -p /etc/pki/tls && touch /etc/pki/tls/cert.pem'
+  local command=("$CHECKOUT/install.sh" --from "$ARCHIVE_DIR"
+    --versions "$ARCHIVE_DIR/versions.conf")
+  in_container mv /usr/bin/apt-get /usr/bin/apt-get.off
+  in_container mv /etc/ssl/certs/ca-certificates.crt /etc/ssl/ca
+  in_container sh -c 'mkdir -p /etc/pki/tls && touch /etc/pki/tls/cert.pem'
   refuses 1 "these packages could not be installed: cargo gcc" in_container "${command[@]}"
   script /usr/local/bin/dnf <<END
 #!/bin/sh
@@ -69,7 +80,10 @@ echo "$*" >>/var/booleans'
   contains "$(<"$SCRATCH/purge")" "kept: packages installed for it: cargo gcc"
   equal "SELinux booleans" "$(in_container cat /var/booleans)" "-P systemd_socket_proxyd_bind_any on
 -P systemd_socket_proxyd_bind_any off"
-  in_container sh -c "rm -rf /usr/local/bin/* /usr/local/lib/c* /var/dnf /var/booleans $CHECKOUT/target /etc/pki; mv /usr/bin/apt-get.off /usr/bin/apt-get; mv /etc/ssl/ca /etc/ssl/certs/ca-certificates.crt"
+  in_container sh -c "rm -rf /usr/local/bin/* /usr/local/lib/c* /var/dnf /var/booleans \
+    $CHECKOUT/target /etc/pki"
+  in_container mv /usr/bin/apt-get.off /usr/bin/apt-get
+  in_container mv /etc/ssl/ca /etc/ssl/certs/ca-certificates.crt
 }
 
 opt_is_missing() {
@@ -83,11 +97,13 @@ opt_is_missing() {
   in_container mkdir /opt
 }
 
-# Archives that change after the check have no effect. The scripts have no x bits, as in a zip archive.
+# Archives that change after the check have no effect. The scripts have no x bits, as in a zip
+# archive.
 archives_are_copied() {
   in_container cp -r "$ARCHIVE_DIR" /srv/archives
   in_container sh -c "chmod a-x $CHECKOUT/*.sh $SERVICE"
-  start_run bash "$CHECKOUT/install.sh" --from /srv/archives --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
+  start_run bash "$CHECKOUT/install.sh" --from /srv/archives \
+    --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
   wait_until "==> release"
   in_container sh -c 'for file in /srv/archives/*; do echo swapped >$file; done'
   wait "$JOB"
@@ -98,7 +114,8 @@ archives_are_copied() {
 }
 
 ipv6_listener_is_no_conflict() {
-  in_container systemd-run --quiet --unit=other "--socket-property=ListenStream=[::]:9090" --socket-property=BindIPv6Only=ipv6-only true
+  in_container systemd-run --quiet --unit=other "--socket-property=ListenStream=[::]:9090" \
+    --socket-property=BindIPv6Only=ipv6-only true
   keep dry in_container "${INSTALL[@]}" --dry-run
   in_container systemctl stop other.socket
 }

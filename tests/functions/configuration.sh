@@ -115,17 +115,17 @@ test_rules_are_those_of_the_configuration() {
   local section given
   while IFS='|' read -r section given; do
     lay
-    printf 'global: {}\n%bscrape_configs:\n  - job_name: x\n' "${section//ETC/$ETC}" \
+    printf 'global: {}\n%bscrape_configs:\n  - job_name: x\n' "${section//ETC/$PROMETHEUS}" \
       >"$PROMETHEUS/prometheus.yml"
     check
     equal "section" "$(<"$STAGE/etc/prometheus/prometheus.yml.given")" \
-      "$(printf '%b' "${given//STAGE/$STAGE}")"
+      "$(printf '%b' "${given//STAGE/$STAGE/etc/prometheus}")"
   done <<'END'
 |
 rule_files:\n- rules/*.yml # mine\n|rule_files:\n- rules/*.yml # mine
-rule_files:\n  - rules/*.yml\n\n# more\n  - "more/a.yml"\n|rule_files:\n  - rules/*.yml\n\n# more\n  - "more/a.ym[*l]"
+rule_files:\n  - a/*.yml\n\n# b\n  - "b/a.yml"\n|rule_files:\n  - a/*.yml\n\n# b\n  - "b/a.ym[*l]"
 rule_files: [rules/*.yml,\n  'more/a.yml'\n]\n|rule_files: [rules/*.yml,\n  'more/a.yml'\n]
-rule_files:\r\n- rules/*.yml\r\n\r\n- ETC/prometheus/a.yml\r\n|rule_files:\n- rules/*.yml\n\n- STAGE/etc/prometheus/a.ym[*l]
+rule_files:\r\n- rules/*.yml\r\n\r\n- ETC/a.yml\r\n|rule_files:\n- rules/*.yml\n\n- STAGE/a.ym[*l]
 rule_files:\n- /srv/*.yml\n|rule_files:\n- /srv/*.yml
 END
   # Unit tests of rules are no rules.
@@ -150,19 +150,21 @@ test_flags_of_drop_ins() {
 --storage.path=/x --config.extra-args=-a --config.bypass-conversion-errors=true /y ; pid=0 }"
   check
   equal "promtool" "$(calls promtool)" "$(
-    sed 's/$/ /' <<'END'
+    sed 's/$/ /' <<END
 promtool check config --syntax-only /etc/prometheus/other.yml
-promtool --enable-feature=promql-experimental-functions --enable-feature=a,b check config /etc/prometheus/other.yml
+promtool --enable-feature=promql-experimental-functions --enable-feature=a,b check config \
+/etc/prometheus/other.yml
 END
   )"
-  equal "alloy" "$(calls alloy | tr ' ' '\n' | sort | paste -sd' ')" " --config.bypass-conversion-errors=true\
- --config.extra-args=-a --config.format=alloy --feature.community-components.enabled\
- --stability.level=experimental /etc/alloy alloy validate"
+  equal "alloy" "$(calls alloy | tr ' ' '\n' | sort | paste -sd' ')" \
+    " --config.bypass-conversion-errors=true --config.extra-args=-a --config.format=alloy\
+ --feature.community-components.enabled --stability.level=experimental /etc/alloy alloy validate"
   # A configuration elsewhere.
   SHOWN["metrics-prometheus.service ExecStart"]="argv[]=/opt/x --config.file=$ETC/mine.yml"
   echo "mine" >"$ETC/mine.yml"
   check
-  equal "last call" "$(calls promtool | tail -n 1)" "promtool check config --syntax-only $ETC/mine.yml "
+  equal "last call" "$(calls promtool | tail -n 1)" \
+    "promtool check config --syntax-only $ETC/mine.yml "
   equal "the file" "$(<"$ETC/mine.yml")" mine
 }
 
@@ -231,7 +233,8 @@ test_symlinks() {
     check
     ln -sf "$hidden" "$ETC/$file"
     fails check
-    contains "$OUTPUT" "$unit can't read $ETC/$file: it leads to $hidden, which the unit does not see"
+    contains "$OUTPUT" \
+      "$unit can't read $ETC/$file: it leads to $hidden, which the unit does not see"
   done <<'END'
 metrics-prometheus.service prometheus/rules/host.yml
 metrics-alloy.service alloy/config.alloy
@@ -256,7 +259,10 @@ test_carriage_returns_and_byte_order_marks_count_for_nothing() {
   equal "problems" "$PROBLEMS" 0
 
   mkdir -p "$ETC/grafana"
-  { printf '%s' "$bom" && sed 's/$/\r/' "$ROOT/etc/grafana/grafana.ini"; } >"$ETC/grafana/grafana.ini"
+  {
+    printf '%s' "$bom"
+    sed 's/$/\r/' "$ROOT/etc/grafana/grafana.ini"
+  } >"$ETC/grafana/grafana.ini"
   check_data
   equal "problems" "$PROBLEMS" 0
 

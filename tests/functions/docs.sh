@@ -11,7 +11,9 @@ test_a_password_is_written_for_root_alone() {
   for mode in absent 600 644; do
     [[ $mode == absent ]] || chmod "$mode" "$SCRATCH/central-password"
     eval "$command"
-    equal "the file over one of mode $mode" "$(stat --format %a "$SCRATCH/central-password") $(<"$SCRATCH/central-password")" "600 the password"
+    equal "the file over one of mode $mode" \
+      "$(stat --format %a "$SCRATCH/central-password") $(<"$SCRATCH/central-password")" \
+      "600 the password"
   done
 }
 
@@ -20,4 +22,12 @@ test_the_readme_counts_the_alerts() {
   count=$(cat "$ROOT"/etc/prometheus/rules/*.yml | grep -c 'alert:')
   contains "$(<"$ROOT/README.md")" "- $count alerts"
   contains "$(<"$ROOT/CHANGELOG.md")" "$count alerts"
+}
+
+# The URL of the archives is a placeholder until the heading of CHANGELOG.md announces a release.
+test_the_readme_fetches_this_version() {
+  contains "$(<"$ROOT/README.md")" "/v$VERSION/metrics-stack-$VERSION-linux-amd64.tar.gz"
+  contains "$(<"$ROOT/CHANGELOG.md")" "## $VERSION"
+  grep -q "^## $VERSION, not yet released" "$ROOT/CHANGELOG.md" ||
+    equal "placeholders" "$(grep -rn example.invalid "$ROOT"/README.md "$ROOT"/docs)" ""
 }

@@ -1,8 +1,9 @@
-# What the check of a receiver makes of its answers, what is waited for before Alloy stops, and how hints repeat a command.
+# What the check of a receiver makes of its answers, what is waited for before Alloy stops, and how
+# hints repeat a command.
 # shellcheck shell=bash
 
-# A server that answers each path with the status and the text of a line `PATH STATUS TEXT`, and reads a write as Prometheus does at /reads.
-# With a file NAME.pem in its directory, over TLS.
+# A server that answers each path with the status and the text of a line `PATH STATUS TEXT`, and
+# reads a write as Prometheus does at /reads. With a file NAME.pem in its directory, over TLS.
 readonly SERVER='
 import http.server, os, ssl, sys
 answers = dict(line.rstrip("\n").split(" ", 1) for line in open(sys.argv[1]))
@@ -61,25 +62,34 @@ test_only_a_receiver_takes_samples() {
   done <<<"$CASES"
 }
 # path | status | body | may pass by itself | refusal, or nothing where it takes samples
-readonly CASES='/prometheus|204||
+# A backslash continues a line.
+CASES='/prometheus|204||
 /mimir|200||
 /reads|200|accepted|
 /content|400|snappy: decoded block is empty|
 /none|400|no samples in the request|
-/victoria|400|unsupported path requested: "/api/v1/push"||does not accept remote write at this path (HTTP 400: unsupported path requested: "/api/v1/push")
-/vmauth|400|user fleet missing route for ""||does not accept remote write at this path (HTTP 400: user fleet missing route for "")
+/victoria|400|unsupported path requested: "/api/v1/push"||\
+does not accept remote write at this path (HTTP 400: unsupported path requested: "/api/v1/push")
+/vmauth|400|user fleet missing route for ""||\
+does not accept remote write at this path (HTTP 400: user fleet missing route for "")
 /cluster|400|cannot parse path "/insert/": cannot find {authToken}||(HTTP 400: cannot parse path
-/api/v1/query|400|{"status":"error","errorType":"bad_data","error":"no expression found in input"}||does not accept remote write at this path
+/api/v1/query|400|\
+{"status":"error","errorType":"bad_data","error":"no expression found in input"}||\
+does not accept remote write at this path
 /bare|400|||does not accept remote write at this path (HTTP 400)
-/receiver|404|remote write receiver needs to be enabled with --web.enable-remote-write-receiver||enable remote write there
-/missing|404|404 page not found||does not accept remote write at this path (HTTP 404: 404 page not found)
+/receiver|404|remote write receiver needs to be enabled with --web.enable-remote-write-receiver||\
+enable remote write there
+/missing|404|404 page not found||\
+does not accept remote write at this path (HTTP 404: 404 page not found)
 /media|415|unsupported||does not accept remote write at this path (HTTP 415: unsupported)
 /moved|302|<a href="/login">Found</a>||does not accept remote write at this path (HTTP 302
 /health|200|OK||does not accept remote write at this path (HTTP 200: OK)
-/page|200|\n  <!doctype html>\n<html>||does not accept remote write at this path (HTTP 200: <!doctype html>)
+/page|200|\n  <!doctype html>\n<html>||\
+does not accept remote write at this path (HTTP 200: <!doctype html>)
 /login|401|Unauthorized||rejected the credentials (HTTP 401)
 /busy|429|too many requests|1|returned HTTP 429: too many requests
 /down|502|Bad Gateway|1|returned HTTP 502: Bad Gateway'
+readonly CASES=${CASES//\\$'\n'/}
 
 test_an_address_that_nobody_answers_is_named() {
   contains "$(checked http://127.0.0.1:1/api/v1/write)" "does not respond: curl: (7)"
@@ -93,15 +103,20 @@ test_a_certificate_needs_its_name_as_alternative_name() {
   echo '/ 204 ' >"$SCRATCH/answers"
   while IFS='|' read -r host subject extension words; do
     name=certificate-$((++number))
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=$subject" \
-      ${extension:+-addext "subjectAltName=$extension"} -keyout "$SCRATCH/$name.key" -out "$SCRATCH/$name.crt" 2>/dev/null
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+      -subj "/CN=$subject" ${extension:+-addext "subjectAltName=$extension"} \
+      -keyout "$SCRATCH/$name.key" -out "$SCRATCH/$name.crt" 2>/dev/null
     cat "$SCRATCH/$name.key" "$SCRATCH/$name.crt" >"$SCRATCH/$name.pem"
     serve "$name" "$SCRATCH/$name.pem"
     mkdir "$SCRATCH/$name"
     cp "$SCRATCH/$name.crt" "$SCRATCH/$name/ca"
     SETTINGS=(["url"]="https://$host:$PORT/" ["credentials"]=$SCRATCH/$name)
     check_endpoint
-    if [[ -z $words ]]; then equal "refusal of CN=$subject, $extension" "$ENDPOINT_ERROR" ""; else contains "$ENDPOINT_ERROR" "$words"; fi
+    if [[ -z $words ]]; then
+      equal "refusal of CN=$subject, $extension" "$ENDPOINT_ERROR" ""
+    else
+      contains "$ENDPOINT_ERROR" "$words"
+    fi
   done <<'END'
 localhost|localhost|DNS:localhost|
 localhost|other|DNS:localhost|
@@ -118,10 +133,11 @@ END
 # Alloy's metrics have a queue for each receiver.
 curl_local() {
   echo "$1" >>"$SCRATCH/asked"
-  sed "s/PORT/$PORT/" <<'END'
-prometheus_remote_storage_samples_pending{component_id="a",remote_name="local",url="http://127.0.0.1:1/api/v1/write"} 327
-prometheus_remote_storage_samples_pending{component_id="b",remote_name="forward",url="http://127.0.0.1:PORT/write"} 12
-prometheus_remote_storage_samples_pending{component_id="c",remote_name="idle",url="http://127.0.0.1:PORT/idle"} 0
+  local host=http://127.0.0.1
+  sed 's/^/prometheus_remote_storage_samples_pending/' <<END
+{component_id="a",remote_name="local",url="$host:1/api/v1/write"} 327
+{component_id="b",remote_name="forward",url="$host:$PORT/write"} 12
+{component_id="c",remote_name="idle",url="$host:$PORT/idle"} 0
 END
 }
 # drained: how often Alloy was asked until drain ended.
@@ -147,23 +163,31 @@ test_loopback_addresses_are_renamed() {
   local address regex
   SETTINGS=(["url"]=https://a.example/api/v1/write)
   regex=$(forward_alloy | sed -n 's/^\t*regex *= "\(.*\)"$/^\1$/p')
+  is_renamed() {
+    python3 -c 'import re, sys; sys.exit(not re.match(sys.argv[1], sys.argv[2]))' "$regex" "$1"
+  }
   contains "$(forward_alloy)" "replacement   = constants.hostname + \"\$1\""
-  for address in 127.0.0.1:9200 127.0.0.1 localhost:9200 LocalHost:80 localhost.localdomain:80 ip6-localhost:80 '[::1]:9200' '[::1]' \
-    127.0.1.1:80 127.255.255.254:80 0.0.0.0:80 '[::]:80' '[0:0:0:0:0:0:0:1]:80' '[::ffff:127.0.0.1]:80' '[0000:0000:0000:0000:0000:0000:0000:0001]:80'; do
-    python3 -c 'import re, sys; sys.exit(not re.match(sys.argv[1], sys.argv[2]))' "$regex" "$address" || { echo "not renamed: $address" && return 1; }
+  for address in 127.0.0.1:9200 127.0.0.1 localhost:9200 LocalHost:80 localhost.localdomain:80 \
+    ip6-localhost:80 '[::1]:9200' '[::1]' 127.0.1.1:80 127.255.255.254:80 0.0.0.0:80 \
+    '[::]:80' '[0:0:0:0:0:0:0:1]:80' '[::ffff:127.0.0.1]:80' \
+    '[0000:0000:0000:0000:0000:0000:0000:0001]:80'; do
+    is_renamed "$address" || { echo "not renamed: $address" && return 1; }
   done
-  for address in 10.0.0.1:9200 shop:9200 mylocalhost:80 localhost.example:80 127.example:80 '[::2]:80' '[fe80::1]:80' 1270.0.0.1:80; do
-    ! python3 -c 'import re, sys; sys.exit(not re.match(sys.argv[1], sys.argv[2]))' "$regex" "$address" || { echo "renamed: $address" && return 1; }
+  for address in 10.0.0.1:9200 shop:9200 mylocalhost:80 localhost.example:80 127.example:80 \
+    '[::2]:80' '[fe80::1]:80' 1270.0.0.1:80; do
+    ! is_renamed "$address" || { echo "renamed: $address" && return 1; }
   done
 }
 
 test_urls_have_https_except_on_the_loopback() {
   local url
-  for url in https://a.example/w 'https://[2001:db8::1]:8427/w' 'https://[::ffff:10.0.0.1]/w' http://127.0.0.1:8428/w http://localhost/w 'http://[::1]:8428/api/v1/write'; do
+  for url in https://a.example/w 'https://[2001:db8::1]:8427/w' 'https://[::ffff:10.0.0.1]/w' \
+    http://127.0.0.1:8428/w http://localhost/w 'http://[::1]:8428/api/v1/write'; do
     OPTIONS=(["url"]=$url)
     merge_settings
   done
-  for url in http://a.example/w http://10.0.0.1/w 'http://[2001:db8::1]/w' http://127.0.0.1.example/w https://user:word@a.example/w ftp://a.example/w; do
+  for url in http://a.example/w http://10.0.0.1/w 'http://[2001:db8::1]/w' \
+    http://127.0.0.1.example/w https://user:word@a.example/w ftp://a.example/w; do
     OPTIONS=(["url"]=$url)
     fails merge_settings
     contains "$OUTPUT" "invalid url (must be https:// unless on loopback, without a password)"

@@ -37,7 +37,8 @@ test_downgrades_are_told() {
   systemctl() { :; }
   while read -r ran new expected; do
     ln -sfn "$STORE/prometheus-$ran-12345678" "$OPT/prometheus"
-    echo "prometheus $new $(architecture) $(printf '0%.0s' {1..64}) https://example.org/x" >"$VERSIONS"
+    echo "prometheus $new $(architecture) $(printf '0%.0s' {1..64}) https://example.org/x" \
+      >"$VERSIONS"
     output=$(check_data 2>&1 && echo "$PROBLEMS")
     equal "problems from $ran to $new" "${output##*$'\n'}" "$expected"
   done <<'END'
@@ -58,13 +59,18 @@ test_write_ahead_logs_go_aside() {
   ln -sfn "$PRIVATE/metrics-stack/alloy" "$VAR/alloy"
   while read -r ran new expected; do
     rm -rf "$data"
-    mkdir -p "$data"/prometheus.remote_write.{local,forward}/wal "$data/import.file.more/prometheus.remote_write.x/wal/wal"
+    mkdir -p "$data"/prometheus.remote_write.{local,forward}/wal \
+      "$data/import.file.more/prometheus.remote_write.x/wal/wal"
     touch "$data/prometheus.remote_write.local/wal/00000001"
     ln -sfn "$STORE/alloy-$ran-12345678" "$OPT/alloy"
     output=$(set_wal_aside "$STORE/alloy-$new-87654321")
     equal "logs aside from $ran to $new" "$(find "$data" -name wal-backup | wc -l)" "$expected"
-    equal "logs in use from $ran to $new" "$(find "$data" -name wal-backup -prune -o -name wal -print -prune | wc -l)" "$((3 - expected))"
-    equal "lines from $ran to $new" "$(grep -c "alloy $new starts without the write-ahead log of $ran" <<<"$output" || :)" "$expected"
+    equal "logs in use from $ran to $new" \
+      "$(find "$data" -name wal-backup -prune -o -name wal -print -prune | wc -l)" \
+      "$((3 - expected))"
+    equal "lines from $ran to $new" \
+      "$(grep -c "alloy $new starts without the write-ahead log of $ran" <<<"$output" || :)" \
+      "$expected"
   done <<'END'
 1.19.2 1.19.2 0
 1.19.2 1.20.1 0
@@ -75,7 +81,8 @@ END
   # Interrupted before the switch, done again with a log that was begun meanwhile.
   mkdir "$data/prometheus.remote_write.local/wal"
   set_wal_aside "$STORE/alloy-1.19.2-87654321"
-  [[ ! -e $data/prometheus.remote_write.local/wal && ! -e $data/prometheus.remote_write.local/wal-backup/00000001 ]]
+  [[ ! -e $data/prometheus.remote_write.local/wal ]]
+  [[ ! -e $data/prometheus.remote_write.local/wal-backup/00000001 ]]
   # After an uninstall a note says what has run.
   mkdir "$data/prometheus.remote_write.local/wal"
   rm "$OPT/alloy"
@@ -119,7 +126,8 @@ END
 # on_disks: the MB that are asked of each directory that exists, as if each were a file system.
 on_disks() {
   df() { printf 'Avail Mounted on\n0 %s\n' "${*: -1}"; }
-  check_disk 2>&1 | sed -n "s,^error: $SCRATCH\(.*\) has 0 MB of free disk space; \([0-9]*\) MB.*,\1 \2,p" | sort
+  check_disk 2>&1 |
+    sed -n "s,^error: $SCRATCH\(.*\) has 0 MB of free disk space; \([0-9]*\) MB.*,\1 \2,p" | sort
 }
 
 test_disks_are_asked_where_data_goes() {
@@ -157,7 +165,11 @@ test_loops_of_symlinks_are_named() {
   ln -s "$SCRATCH/elsewhere" "$ETC/grafana"
   equal "without a loop" "$(check_places 2>&1 && echo "$PROBLEMS")" 0
   for path in loop.yml up; do
-    if [[ $path == up ]]; then ln -s .. "$ETC/targets.d/up"; else ln -s "$path" "$ETC/targets.d/$path"; fi
+    if [[ $path == up ]]; then
+      ln -s .. "$ETC/targets.d/up"
+    else
+      ln -s "$path" "$ETC/targets.d/$path"
+    fi
     OUTPUT=$(check_places 2>&1 && echo "$PROBLEMS")
     contains "$OUTPUT" "$ETC/targets.d/$path"
     echo "$OUTPUT"
@@ -170,7 +182,8 @@ test_loops_of_symlinks_are_named() {
 test_install_makes_no_directories() {
   local found
   cd "$ROOT" || return
-  found=$(grep -rnE '\binstall( -[a-zA-Z0-9]+( [0-7]+)?)* -[a-zA-Z]*D|/dev/stdin' lib docs README.md ./*.sh || :)
+  found=$(grep -rnE '\binstall( -[a-zA-Z0-9]+( [0-7]+)?)* -[a-zA-Z]*D|/dev/stdin' \
+    lib docs README.md ./*.sh || :)
   equal "install -D, or from /dev/stdin" "$found" ""
 }
 
@@ -187,7 +200,9 @@ test_waiting_takes_no_notice_of_the_clock() {
     STARTED_AT=$(uptime_now)
     wait_until_ready metrics-grafana.service
     tries=0
-    is_late() { [[ -e $SCRATCH/late.$step ]] || { touch "$SCRATCH/late.$step" && echo late && return 1; }; }
+    is_late() {
+      [[ -e $SCRATCH/late.$step ]] || { touch "$SCRATCH/late.$step" && echo late && return 1; }
+    }
     contains "$(check "something late" 5 nothing is_late)" "✓ something late"
   done
   # Nor does it wait for ever.
@@ -227,14 +242,19 @@ test_hints_can_be_copied() {
   local copy="$SCRATCH/my stack"
   mkdir -p "$copy"
   cp -r "$ROOT"/{install,verify,uninstall}.sh "$ROOT"/{lib,etc,systemd,Cargo.toml} "$copy"
-  hint() { env METRICS_STACK_ENV=clean PATH="$PATH" setpriv --reuid=65534 --regid=65534 --clear-groups bash "$@" 2>&1 || :; }
+  hint() {
+    env METRICS_STACK_ENV=clean PATH="$PATH" setpriv --reuid=65534 --regid=65534 \
+      --clear-groups bash "$@" 2>&1 || :
+  }
   chmod -R a+rX "$SCRATCH"
   cd "$copy" || return
   contains "$(hint install.sh --from 'my archives' --dry-run)" "no such directory: my archives"
   contains "$(hint install.sh --nonsense)" "hint: $SCRATCH/my\ stack/install.sh --help lists"
-  contains "$(hint "$copy/uninstall.sh" --yes)" "hint: run: sudo $SCRATCH/my\ stack/uninstall.sh --yes"
+  contains "$(hint "$copy/uninstall.sh" --yes)" \
+    "hint: run: sudo $SCRATCH/my\ stack/uninstall.sh --yes"
   chmod a-x ./*.sh
-  contains "$(hint install.sh --dry-run)" "hint: run: sudo bash $SCRATCH/my\ stack/install.sh --dry-run"
+  contains "$(hint install.sh --dry-run)" \
+    "hint: run: sudo bash $SCRATCH/my\ stack/install.sh --dry-run"
   contains "$(hint verify.sh --nonsense)" "hint: bash $SCRATCH/my\ stack/verify.sh --help lists"
 }
 
@@ -246,10 +266,12 @@ test_purge_empties_mounts() {
   systemctl() { echo inactive; }
   getsebool() { false; }
   rm -rf "${SCRATCH:?}"/{opt,etc,var}
-  mkdir -p "$PRIVATE/metrics-stack/prometheus/wal" "$ETC/grafana" "$OPT" "$LOGS" "$SCRATCH/disk" "$VAR/install" "$SCRATCH/cache" "$(dirname "$CACHE")" "$UNIT_DIR"
+  mkdir -p "$PRIVATE/metrics-stack/prometheus/wal" "$ETC/grafana" "$OPT" "$LOGS" "$SCRATCH/disk" \
+    "$VAR/install" "$SCRATCH/cache" "$(dirname "$CACHE")" "$UNIT_DIR"
   ln -s "$SCRATCH/disk" "$STORE"
   ln -s "$SCRATCH/cache" "$CACHE"
-  touch "$PRIVATE/metrics-stack/prometheus/wal/1" "$ETC/grafana/grafana.ini" "$LOGS/a.log" "$SCRATCH"/{disk,cache}/file
+  touch "$PRIVATE/metrics-stack/prometheus/wal/1" "$ETC/grafana/grafana.ini" "$LOGS/a.log" \
+    "$SCRATCH"/{disk,cache}/file
   on_mount() {
     # Its words would get into what purge reads.
     trap - ERR
@@ -265,7 +287,8 @@ test_purge_empties_mounts() {
     find "$SCRATCH"/{disk,cache,opt,etc,var} ! -type d
   }
   output=$(on_mount)
-  equal "mounts that are named" "$(grep -c "^kept: mount point $PRIVATE/metrics-stack/prometheus$" <<<"$output")" 1
+  equal "mounts that are named" \
+    "$(grep -c "^kept: mount point $PRIVATE/metrics-stack/prometheus$" <<<"$output")" 1
   lacks "$output" "kept: data"
   lacks "$output" "kept: configuration"
   equal "files that are left" "$(grep -c "^$SCRATCH" <<<"$output" || :)" 0

@@ -5,12 +5,15 @@
 settled() {
   local key
   merge_settings
-  for key in role url user tenant query-url; do [[ -z ${SETTINGS[$key]-} ]] || echo "$key=${SETTINGS[$key]}"; done | paste -sd' '
+  for key in role url user tenant query-url; do
+    [[ -z ${SETTINGS[$key]-} ]] || echo "$key=${SETTINGS[$key]}"
+  done | paste -sd' '
 }
 
 test_query_url_is_stored_and_used() {
   OPTIONS=(["url"]=https://a.example/api/v1/write ["query-url"]=https://b.example/prom/)
-  equal "settings" "$(settled)" "url=https://a.example/api/v1/write query-url=https://b.example/prom/"
+  equal "settings" "$(settled)" \
+    "url=https://a.example/api/v1/write query-url=https://b.example/prom/"
   merge_settings
   equal "query URL" "$(query_url)" https://b.example/prom
 }
@@ -18,10 +21,12 @@ test_query_url_is_stored_and_used() {
 test_values_that_break_a_configuration_are_refused() {
   local key value
   for key in url query-url user tenant; do
-    for value in 'https://a.example/"x' "https://a.example/\\x" 'https://a.example/ x' $'https://a.example/\nx'; do
+    for value in 'https://a.example/"x' "https://a.example/\\x" 'https://a.example/ x' \
+      $'https://a.example/\nx'; do
       OPTIONS=(["url"]=https://a.example/w ["$key"]=$value)
       fails merge_settings
-      contains "$OUTPUT" "error: invalid $key (contains a blank, quote, backslash or control character)"
+      contains "$OUTPUT" \
+        "error: invalid $key (contains a blank, quote, backslash or control character)"
     done
   done
   OPTIONS=(["url"]=https://a.example/w ["role"]=half)
@@ -32,11 +37,13 @@ test_values_that_break_a_configuration_are_refused() {
 # forward.alloy has a block for each credential, and values that a pattern or a sed would change.
 test_forward_alloy_has_the_settings() {
   local text
-  SETTINGS=(["url"]='https://a.example/w?a=1&b=\1' ["tenant"]='x|&y' ["credentials"]=$SCRATCH/credentials)
+  SETTINGS=(["url"]='https://a.example/w?a=1&b=\1' ["tenant"]='x|&y'
+    ["credentials"]=$SCRATCH/credentials)
   mkdir "$SCRATCH/credentials"
   touch "$SCRATCH/credentials/token"
   text=$(forward_alloy)
-  contains "$text" $'\t\turl  = "https://a.example/w?a=1&b=\\1"\n\n\t\theaders = {"X-Scope-OrgID" = "x|&y"}\n\n\t\tauthorization {'
+  contains "$text" $'\t\turl  = "https://a.example/w?a=1&b=\\1"\n\n\t\theaders = '"\
+{\"X-Scope-OrgID\" = \"x|&y\"}"$'\n\n\t\tauthorization {'
   contains "$text" $'"/forward-token"\n\t\t}\n\n\t\t// A loopback'
   lacks "$text" basic_auth
   lacks "$text" tls_config

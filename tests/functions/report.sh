@@ -79,8 +79,9 @@ END
 
 test_blocks_are_masked() {
   local seen
-  seen=$(printf '%s\n' 'before' 'Nov 28 host alloy[1]: -----BEGIN RSA PRIVATE KEY-----' 'Nov 28 host alloy[1]: MIIEow' 'abc=' \
-    '-----END RSA PRIVATE KEY-----' 'between' 'password: |' '  hunter2' 'token:' '    hunter3' '-----BEGIN EC PRIVATE KEY-----' 'MHcC' \
+  seen=$(printf '%s\n' 'before' 'Nov 28 host alloy[1]: -----BEGIN RSA PRIVATE KEY-----' \
+    'Nov 28 host alloy[1]: MIIEow' 'abc=' '-----END RSA PRIVATE KEY-----' 'between' \
+    'password: |' '  hunter2' 'token:' '    hunter3' '-----BEGIN EC PRIVATE KEY-----' 'MHcC' \
     '== verify' 'after' | mask_secrets)
   lacks "$seen" MIIEow
   lacks "$seen" abc
@@ -89,7 +90,9 @@ test_blocks_are_masked() {
   contains "$seen" before
   contains "$seen" between
   contains "$seen" $'\n== verify\nafter'
-  seen=$(printf '%s\n' '"-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n" in a line' 'after' | mask_secrets)
+  seen=$(printf '%s\n' \
+    '"-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n" in a line' 'after' |
+    mask_secrets)
   lacks "$seen" MIIE
   contains "$seen" $'in a line\nafter'
 }
@@ -99,18 +102,18 @@ test_the_rest_stays_readable() {
   while IFS= read -r line; do
     equal "line" "$(mask_secrets <<<"$line")" "$line"
   done <<'END'
-✗ https://a.example/api/v1/write accepts remote write: does not accept remote write at this path (HTTP 404)
+✗ https://a.example/w accepts remote write: does not accept remote write at this path (HTTP 404)
 12 passed, 0 failed
 ✓ Grafana on 127.0.0.1:3001 answers
 url=http://127.0.0.1:9090/api/v1/write level=warn err="server returned HTTP status 400 Bad Request"
 /opt/metrics-stack/grafana store/grafana-13.2.3-6107ad27
-/opt/metrics-stack/store/prometheus-3.13.4-87f21a66f96c597a189cef8d640e8921b621fc17a9feff707c332c4f3b3ddd56
+/store/prometheus-3.13.4-87f21a66f96c597a189cef8d640e8921b621fc17a9feff707c332c4f3b3ddd56
 InvocationID=5f3c1a9b0e8d4c7fa2b6d1e09c3f7a58
 2026-11-28T19:25:26+0000 host systemd[1]: Started metrics-alloy.service - Grafana Alloy.
 Id=user@1000.service
 MemoryPeak=104857600
-uid "metrics-service": /etc/metrics-stack/grafana/dashboards/service.json, /etc/metrics-stack/grafana/dashboards.d/a.json
-level=info msg="Done replaying WAL" component_path=/ component_id=prometheus.remote_write.local duration=7.8s
+uid "metrics-service": /etc/metrics-stack/grafana/dashboards/service.json, /etc/a.json
+msg="Done replaying WAL" component_path=/ component_id=prometheus.remote_write.local duration=7.8s
 tcp LISTEN 0 4096 127.0.0.1:8000 0.0.0.0:*
 END
 }

@@ -42,6 +42,7 @@ test_only_shipped_dashboards_are_required() {
 }
 
 test_repeated_dashboards_are_named() {
+  local own=$ETC/grafana/dashboards.d shipped=$ETC/grafana/dashboards
   rm -rf "$ETC" "$OPT"
   board dashboards/service.json '{"uid": "metrics-service", "title": "Service"}'
   board dashboards.d/other.json '{"uid": "", "title": "Service"}'
@@ -52,24 +53,27 @@ test_repeated_dashboards_are_named() {
   are_dashboards_unique
   board "dashboards.d/in here/copy.json" '{"title":"Copy","uid":"metrics-service"}'
   fails are_dashboards_unique
-  contains "$OUTPUT" "uid \"metrics-service\": $ETC/grafana/dashboards.d/in here/copy.json, $ETC/grafana/dashboards/service.json"
+  contains "$OUTPUT" "uid \"metrics-service\": $own/in here/copy.json, $shipped/service.json"
   rm "$ETC/grafana/dashboards.d/in here/copy.json"
   board dashboards.d/again.json '{"title": "Service"}'
   fails are_dashboards_unique
   equal "repeated" "$OUTPUT" \
-    "title in dashboards.d \"Service\": $ETC/grafana/dashboards.d/again.json, $ETC/grafana/dashboards.d/other.json"
+    "title in dashboards.d \"Service\": $own/again.json, $own/other.json"
 }
 
 test_plugin_is_registered_by_either_metric() {
   local metric
   curl_local() { printf '%s\n' "$metric"; }
-  for metric in 'grafana_plugin_build_info{plugin_id="prometheus",plugin_type="datasource",version="1"} 1' \
+  for metric in \
+    'grafana_plugin_build_info{plugin_id="prometheus",plugin_type="datasource",version="1"} 1' \
     'grafana_plugin_target_info{plugin_id="prometheus",target="in-memory"} 1' \
     'grafana_plugin_target_info{environment="a",plugin_id="prometheus"} 1'; do
     grafana_has_plugin
   done
-  for metric in '# HELP grafana_plugin_build_info of plugin_id="prometheus"' 'grafana_plugin_target_info{plugin_id="loki"} 1' \
-    'grafana_plugin_request_total{plugin_id="prometheus"} 1' 'grafana_plugin_build_info{other_plugin_id="prometheus"} 1'; do
+  for metric in '# HELP grafana_plugin_build_info of plugin_id="prometheus"' \
+    'grafana_plugin_target_info{plugin_id="loki"} 1' \
+    'grafana_plugin_request_total{plugin_id="prometheus"} 1' \
+    'grafana_plugin_build_info{other_plugin_id="prometheus"} 1'; do
     fails grafana_has_plugin
   done
 }
@@ -107,8 +111,9 @@ target() {
   mkdir -p "$ETC/targets.d"
   echo '- targets: [a:1]' >"$ETC/targets.d/$1"
   chmod "$2" "$ETC/targets.d/$1"
-  [[ -z $READ ]] || printf 'prometheus_sd_file_mtime_seconds{component_id="x",filename="%s"} %se+00\n' "$ETC/targets.d/$1" \
-    "$(stat -c %Y "$ETC/targets.d/$1")" >>"$SCRATCH/metrics"
+  [[ -z $READ ]] ||
+    printf 'prometheus_sd_file_mtime_seconds{component_id="x",filename="%s"} %se+00\n' \
+      "$ETC/targets.d/$1" "$(stat -c %Y "$ETC/targets.d/$1")" >>"$SCRATCH/metrics"
 }
 
 test_unread_targets_are_named() {
@@ -128,11 +133,15 @@ test_unread_targets_are_named() {
   mkdir "$ETC/targets.d/folder.yml"
   ln -s /nowhere "$ETC/targets.d/link.yml"
   fails targets_are_read
-  for file in private.yml map.yml shop.jsonc 'shop.yml~' README folder.yml link.yml; do contains "$OUTPUT" "$file: "; done
+  for file in private.yml map.yml shop.jsonc 'shop.yml~' README folder.yml link.yml; do
+    contains "$OUTPUT" "$file: "
+  done
   contains "$OUTPUT" "chmod o+r $ETC/targets.d/private.yml"
   contains "$OUTPUT" "map.yml: not a readable list"
   contains "$OUTPUT" "shop.jsonc: the name must end"
-  for file in shop.yml: other.yaml: third.json: blank.yml: disabled: swap; do lacks "$OUTPUT" "$file"; done
+  for file in shop.yml: other.yaml: third.json: blank.yml: disabled: swap; do
+    lacks "$OUTPUT" "$file"
+  done
 }
 
 test_targets_changed_since_alloy_read_them_are_named() {
@@ -149,7 +158,10 @@ test_targets_changed_since_alloy_read_them_are_named() {
 test_targets_without_up_are_listed() {
   rm -rf "$ETC" "$OPT"
   local READ=''
-  curl_local() { echo '{"metric":{"__name__":"up","instance":"127.0.0.1:9200"}},{"metric":{"instance":"[::1]:9200"}}'; }
+  curl_local() {
+    printf %s '{"metric":{"__name__":"up","instance":"127.0.0.1:9200"}},' \
+      '{"metric":{"instance":"[::1]:9200"}}'
+  }
   target shop.yml 0644
   cat >"$ETC/targets.d/shop.yml" <<'END'
 - targets: ["127.0.0.1:9200", '127.0.0.1:9201',http://127.0.0.1:9202/metrics]   # 127.0.0.1:9209
@@ -159,7 +171,8 @@ test_targets_without_up_are_listed() {
     - "[::1]:9200"
     - "[::1]:9203"
 END
-  printf '[{"targets":["127.0.0.1:9200","127.0.0.1:9204"],"labels":{"job":"x"}}]' >"$ETC/targets.d/json.json"
+  printf '[{"targets":["127.0.0.1:9200","127.0.0.1:9204"],"labels":{"job":"x"}}]' \
+    >"$ETC/targets.d/json.json"
   equal "listed" "$(targets_without_up)" "json.json: 127.0.0.1:9204
 shop.yml: 127.0.0.1:9201
 shop.yml: http://127.0.0.1:9202/metrics

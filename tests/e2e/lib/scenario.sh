@@ -100,6 +100,7 @@ readonly INSTALL=("$CHECKOUT/install.sh" --from "$ARCHIVE_DIR"
   --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE")
 install() { in_container "${INSTALL[@]}"; }
 verify() { in_container "$CHECKOUT/verify.sh" "$@"; }
+as_nobody() { in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
 uninstall() { in_container "$CHECKOUT/uninstall.sh" "$@"; }
 
 # get PORT/PATH [CURL-OPTION...]
@@ -116,6 +117,11 @@ samples_of() { promql "$1" | sample_times; }
 labels() { grep -o "\"$1\":\"[^\"]*\"" | cut -d'"' -f4 | sort | paste -sd' '; }
 sample_times() { grep -o '\[[0-9.]*,"[^"]*"\]' | sed 's/^\[\([0-9]*\).*/\1/'; }
 
+# state_of UNIT [SOCKET]: prints whether it is active, and whether it or its socket is enabled.
+state_of() {
+  echo "$(in_container systemctl is-active "$1" || :)" \
+    "$(in_container systemctl is-enabled "${2-$1}" || :)"
+}
 # invocations: prints an ID for each start of a unit.
 invocations() {
   in_container systemctl show --property Id,InvocationID 'metrics-*.service' |
