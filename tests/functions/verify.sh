@@ -188,13 +188,14 @@ test_large_target_files_are_lists() {
 # A wrong login counts, so it is tried once, until Grafana restarts.
 test_a_wrong_login_is_not_repeated() {
   local start=$RANDOM$RANDOM
+  mark=/tmp/metrics-stack-login-$EUID
   systemctl() { echo "$start"; }
   grafana() { echo "$1" >>"$SCRATCH/logins" && printf 401; }
-  trap 'rmdir /tmp/metrics-stack-login-"$EUID"-*' EXIT
+  trap 'rmdir "$mark"-*' EXIT
   for start in "$start" "$start" "${start}0" "${start}0"; do is_login_rejected admin:admin ''; done
   is_login_rejected admin:other "$SCRATCH/login"
   equal "logins" "$(paste -sd' ' "$SCRATCH/logins")" "admin:admin admin:admin admin:other"
-  equal "marks" "$(echo /tmp/metrics-stack-login-"$EUID"-*)" "/tmp/metrics-stack-login-$EUID-${start}"
+  equal "marks" "$(echo "$mark"-*)" "$mark-$start"
   grafana() { printf 200; }
   ! is_login_rejected admin:admin "$SCRATCH/login"
 }
