@@ -9,6 +9,8 @@
 #   --versions FILE               versions, checksums and URLs (default: etc/versions.conf)
 #   --service-binary FILE         install this program as the service instead of building it; a
 #                                 release archive brings its own in bin/
+#   --grafana-password-file FILE  password of Grafana's user admin, in one line (default at the
+#                                 first install: admin); later installs keep it
 #   --forward-url URL             also send the samples to this remote-write endpoint
 #   --forward-user NAME           user name there
 #   --forward-password-file FILE  password there
@@ -48,10 +50,12 @@ main() {
   run dependencies
   if ((${#OPTIONS[@]} > 0)) && [[ -n ${SETTINGS["url"]-} ]]; then run forward; fi
   run fetch
+  if [[ -n $PASSWORD_FILE ]]; then store_password; fi
   run release
   run activate "$NEW_RELEASE"
   if [[ -n $DRY_RUN ]]; then exit 0; fi
   empty "$CACHE"
+  if [[ -n $PASSWORD_FILE ]]; then run password; fi
   run verify
   print_summary
 }
@@ -93,6 +97,7 @@ parse_value() {
   --download) need_value "$@" && DOWNLOAD=$(realpath --canonicalize-missing "$2") ;;
   --versions) need_path -f file "$@" && VERSIONS=$(realpath "$2") ;;
   --service-binary) need_path -f file "$@" && SERVICE_BINARY=$(realpath "$2") ;;
+  --grafana-password-file) need_path -f file "$@" && PASSWORD_FILE=$(realpath "$2") ;;
   --role) need_value "$@" && OPTIONS["role"]=$2 ;;
   --forward-url | --forward-user | --forward-tenant | --forward-query-url)
     need_value "$@" && OPTIONS[$name]=$2
@@ -137,7 +142,7 @@ finish() {
   set +e
   restore_output
   remove_leftovers
-  if (($1 != 0)) && [[ $STEP != verify ]]; then roll_back "$1"; fi
+  if (($1 != 0)) && [[ $STEP != @(password|verify) ]]; then roll_back "$1"; fi
   remove_traces
   finish_log "$1"
   exit "$1"

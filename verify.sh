@@ -5,7 +5,8 @@
 #   ./verify.sh [OPTION...]
 #
 #   --quick               units and endpoints only
-#   --grafana-login FILE  a file with user:password for Grafana (default: admin:admin)
+#   --grafana-login FILE  a file with user:password for Grafana (default: admin:admin, or as root
+#                         the password that install.sh stored)
 #   --report FILE         write a bug report to FILE; run as root to include the journal
 #   --help                print this
 #
@@ -43,6 +44,9 @@ main() {
   has curl || die "curl is not installed" "install the package curl"
   load_settings
   apply_role
+  if [[ -z $login_file && -r ${SETTINGS["admin-password"]-} ]]; then
+    login=admin:$(<"${SETTINGS["admin-password"]}")
+  fi
   set -- "$quick" "$login" "$login_file"
   if [[ -n $report ]]; then
     report "$report" "$@"

@@ -42,7 +42,7 @@ purge() {
       rm -rf "${directory:?}/$unit.d" "$directory/$unit.wants"
     done
   done
-  rm -f "$UNIT_DIR/.metrics-stack.part" /tmp/metrics-stack-login-*
+  rm -rf "$UNIT_DIR/.metrics-stack.part" /tmp/metrics-stack-login-*
   systemctl daemon-reload
   systemctl reset-failed 'metrics-*' 2>/dev/null || :
   selinux_allow_proxy off
@@ -78,7 +78,7 @@ print_kept() {
   if has_files "$ETC"; then say "kept: configuration you edited or added in $ETC"; fi
   if [[ -n $units ]]; then say "kept: units you edited: $units"; fi
   if has_files "$STATE/credentials"; then
-    say "kept: forwarding settings and credentials in $RELEASES and $STATE"
+    say "kept: settings and credentials in $RELEASES and $STATE"
   fi
   if has_files "$PRIVATE/metrics-stack"; then say "kept: data in $VAR"; fi
   if has_files "$LOGS"; then

@@ -33,6 +33,7 @@ VERSIONS=$ROOT/etc/versions.conf # file with versions, checksums and URLs of the
 SERVICE_BINARY=''                # program to use as the service
 ALLOW_DOWNGRADE='' DRY_RUN=''    # not empty if the option is given
 declare -A OPTIONS=()            # of forwarding: keys of SETTINGS, credential files, `none`
+PASSWORD_FILE=''                 # file with Grafana's password of admin
 # Progress of a run:
 STEP='' PREVIOUS=''             # install.sh: current step, release before this run
 RELEASE='' PLAN=''              # activate: release being activated, changes it needs
@@ -40,7 +41,7 @@ CHANGED='' ROLLING_BACK=''      # activate, roll_back: the host was changed, is 
 PROBLEMS=0                      # fail_check: number of failed checks
 ERROR_SHOWN='' LOG='' LOGGER='' # error, start_log: log file, process that writes it
 # Results of steps:
-declare -A SETTINGS=()   # forward: role and remote-write endpoint of this host
+declare -A SETTINGS=()   # forward: role, remote-write endpoint and password of this host
 declare -A ARCHIVE=()    # fetch: file of each component that must be unpacked
 RUST=.cargo/bin          # has_rust: directory of rustup in the builder's home, or empty
 SERVICE_PATH='' BUILT='' # fetch: store path of the service, program that was built

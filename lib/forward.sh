@@ -1,11 +1,12 @@
 # Forwarding to a central server, and the role of a host that stores no samples itself.
 
 # SETTINGS: role (agent or nothing), url, user, tenant, query-url, and credentials: a directory with
-# password, token and ca, as far as given. The release keeps them in its file `options`. Changed
-# credentials get a new directory, so a rollback restores the old ones.
+# password, token and ca, as far as given; and admin-password, a file with Grafana's. The release
+# keeps them in its file `options`. Changed credentials get a new path, so a rollback restores the
+# old ones.
 declare -A SETTINGS=()
 CREDENTIALS=$STATE/credentials OLD_CREDENTIALS=''
-readonly SETTING_NAMES=(role url user tenant query-url credentials)
+readonly SETTING_NAMES=(role url user tenant query-url credentials admin-password)
 
 # load_settings: from the pending release, the active one, or the last one before an uninstall.
 load_settings() {
@@ -28,19 +29,23 @@ apply_role() {
   fi
 }
 
-# merge_settings: applies this run's options to the stored settings. A new URL replaces them all, so
-# no credentials are sent elsewhere.
+# merge_settings: applies this run's options to the stored settings. A new URL replaces those of
+# forwarding, so no credentials are sent elsewhere.
 merge_settings() {
-  local key role
+  local key
   load_settings
-  OLD_CREDENTIALS=${SETTINGS["credentials"]:-/nowhere} role=${SETTINGS["role"]-}
-  if [[ -n ${OPTIONS["none"]-}${OPTIONS["url"]-} ]]; then SETTINGS=(["role"]=$role); fi
+  if [[ -n $DRY_RUN ]]; then CREDENTIALS=$RUN/credentials; fi
+  OLD_CREDENTIALS=${SETTINGS["credentials"]:-/nowhere}
+  if [[ -n ${OPTIONS["none"]-}${OPTIONS["url"]-} ]]; then
+    for key in url user tenant query-url credentials; do unset "SETTINGS[$key]"; done
+  fi
   for key in "${SETTING_NAMES[@]}"; do
     if [[ -n ${OPTIONS[$key]-} ]]; then SETTINGS[$key]=${OPTIONS[$key]}; fi
   done
   if [[ -n ${OPTIONS["token"]-} ]]; then unset 'SETTINGS["user"]'; fi
   check_settings
   check_credentials
+  check_password
   if [[ ${SETTINGS["role"]-} == full ]]; then unset 'SETTINGS["role"]'; fi
   apply_role
 }
@@ -59,6 +64,8 @@ check_settings() {
   [[ $role == @(|agent|full) ]] || usage_error "invalid role: $role (agent or full)"
   [[ -n $url || $role != agent ]] ||
     usage_error "an agent stores no samples: add --forward-url URL, or use --role full"
+  [[ -z $PASSWORD_FILE || $role != agent ]] ||
+    usage_error "an agent has no Grafana: omit --grafana-password-file, or use --role full"
   for key in "${!OPTIONS[@]}"; do
     [[ $key != @(role|none) ]] || continue
     [[ -z ${OPTIONS["none"]-} ]] ||
@@ -101,7 +108,6 @@ forward() {
 
 store_credentials() {
   local directory name new=${OPTIONS["password"]-}${OPTIONS["token"]-}
-  if [[ -n $DRY_RUN ]]; then CREDENTIALS=$RUN/credentials; fi
   mkdir -p "$CREDENTIALS"
   directory=$(mktemp --directory "$CREDENTIALS/XXXXXX")
   for name in password token ca; do
@@ -256,9 +262,6 @@ stage_forwarding() {
     rm -f "$STAGED/etc/alloy/forward.alloy"
     return
   fi
-  for key in "${SETTING_NAMES[@]}"; do
-    if [[ -n ${SETTINGS[$key]-} ]]; then echo "$key ${SETTINGS[$key]}"; fi
-  done >"$STAGED/options"
   forward_alloy >"$STAGED/etc/alloy/forward.alloy"
   if role_has prometheus; then
     sed -i 's/\(prometheus.*\)local\.receiver\]/\1local.receiver, \1forward.receiver]/' "$outputs"

@@ -1,4 +1,4 @@
-# How verify.sh reaches Grafana and reads its dashboard files.
+# How the scripts reach Grafana, and read its dashboard files.
 
 # grafana_public: prints host and path of the public URL, if Grafana redirects requests there.
 grafana_public() {
@@ -46,20 +46,17 @@ grafana_answers() {
     fail "no value for up{job=\"metrics_service\"} through its data source"
 }
 
-# is_login_rejected LOGIN LOGIN-FILE: wrong logins lock the account, so a rejected default login is
-# not retried until Grafana restarts.
-readonly REJECTED_LOGIN=/tmp/metrics-stack-login-$EUID
+# is_login_rejected LOGIN LOGIN-FILE: wrong logins lock the account, so a rejected login that is not
+# from a file is not retried until Grafana restarts: a directory of this user marks it.
 is_login_rejected() {
-  local start
-  start=$(systemctl show --property InvocationID --value metrics-grafana.service)
-  if [[ -z $2 && -O $REJECTED_LOGIN && ! -L $REJECTED_LOGIN ]]; then
-    [[ $(<"$REJECTED_LOGIN") != "$start" ]] || return 0
-  fi
+  local mark=/tmp/metrics-stack-login-$EUID
+  mark+=-$(systemctl show --property InvocationID --value metrics-grafana.service)
+  if [[ -z $2 && -O $mark && ! -L $mark ]]; then return 0; fi
   [[ $(grafana "$1" api/org --output /dev/null --write-out '%{http_code}' 2>/dev/null) == 401 ]] ||
     return 1
   if [[ -z $2 ]]; then
-    rm -f "$REJECTED_LOGIN" 2>/dev/null || :
-    (set -o noclobber && echo "$start" >"$REJECTED_LOGIN") 2>/dev/null || :
+    rmdir "${mark%-*}"-* 2>/dev/null || :
+    mkdir "$mark" 2>/dev/null || :
   fi
 }
 

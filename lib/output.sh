@@ -53,16 +53,18 @@ finish_log() {
 }
 
 print_summary() {
+  local login="login admin / admin, change it at /profile/password"
   local tunnel='-L 3001:127.0.0.1:3001 -L 3000:127.0.0.1:3000 -L 9090:127.0.0.1:9090'
   if [[ -z $CHANGED ]]; then
     say "metrics-stack $VERSION is running; nothing had to be changed"
     return
   fi
+  if [[ -n ${SETTINGS["admin-password"]-} ]]; then login="login admin, with your password"; fi
   if role_has grafana; then
     cat <<END
 
 metrics-stack $VERSION is running, reachable from this host only:
-  Grafana     http://127.0.0.1:3001  login admin / admin, change it at /profile/password
+  Grafana     http://127.0.0.1:3001  $login
   Alloy       http://127.0.0.1:3000  scrape targets and pipeline
   Prometheus  http://127.0.0.1:9090  samples and alerts
   Service     http://127.0.0.1:8000  /health, /metrics, /simulate-load

@@ -71,7 +71,7 @@ unpack() {
 
 # Leaves the release in $STAGED, in /run, so that a rerun without changes writes to no disk.
 stage_release() {
-  local path component
+  local path component key
   while IFS= read -r path; do
     role_has "$path" || continue
     mkdir -p "$STAGED/${path%/*}"
@@ -80,7 +80,11 @@ stage_release() {
   for component in metrics-service "${ARCHIVE_COMPONENTS[@]}"; do
     ln -s "$(store_path "$component")" "$STAGED/$component"
   done
+  for key in "${SETTING_NAMES[@]}"; do
+    if [[ -n ${SETTINGS[$key]-} ]]; then echo "$key ${SETTINGS[$key]}" >>"$STAGED/options"; fi
+  done
   stage_forwarding
+  if [[ -n ${SETTINGS["admin-password"]-} ]] && role_has grafana; then stage_password; fi
 }
 
 # Prints the shipped files. In a checkout, Git knows which ones are stray.

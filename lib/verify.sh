@@ -245,19 +245,22 @@ samples_arrived() {
 
 # verify_grafana LOGIN LOGIN-FILE
 verify_grafana() {
-  local log
+  local log stored=${SETTINGS["admin-password"]-} name="Grafana's data source and dashboards"
   log=$(journal_hint grafana)
   check "Grafana's Prometheus plugin is registered" 20 \
     "sudo systemctl restart metrics-grafana.service; $log" grafana_has_plugin
   check "each dashboard has a unique uid and title" 0 \
     "change all of these files except one; until then Grafana ignores changes next to them" \
     are_dashboards_unique
+  if [[ -z $2 && -n $stored && ! -r $stored ]]; then
+    skip "$name" "only root can read the stored password: use sudo, or --grafana-login FILE"
+    return
+  fi
   if is_login_rejected "$@"; then
     if [[ -z $2 ]]; then
-      skip "Grafana's data source and dashboards" \
-        "admin's password has been changed: pass it with --grafana-login FILE"
+      skip "$name" "admin's password has been changed: pass it with --grafana-login FILE"
     else
-      check "Grafana's data source and dashboards" 0 \
+      check "$name" 0 \
         "correct it; five wrong logins lock the account for five minutes" \
         fail "Grafana rejected the login in $2"
     fi

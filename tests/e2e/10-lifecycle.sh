@@ -3,6 +3,7 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
+. "$E2E_DIR/lib/interrupt.sh"
 
 # Checks the pipeline by hand: the service, Alloy's UI, Prometheus, Grafana.
 can_be_checked_by_hand() {
@@ -177,6 +178,44 @@ verify_accepts_a_new_grafana_password() {
   grafana "admin:a long one" grafana/api/datasources >/dev/null
 }
 
+# The database exists, with a password that the installer does not know.
+password_file_sets_the_password() {
+  copy_in <(echo 'fleet-9f3 "pass\word"') /root/grafana-password
+  in_container chmod 0600 /root/grafana-password
+  installs_in_secret --grafana-password-file /root/grafana-password
+  contains "$(<"$SCRATCH/install")" "setting Grafana's password"
+  contains "$(<"$SCRATCH/install")" "✓ Grafana answers a query"
+  contains "$(<"$SCRATCH/install")" "login admin, with your password"
+  keep install install --grafana-password-file /root/grafana-password
+  contains "$(<"$SCRATCH/install")" "nothing had to be changed"
+  keep verify as_nobody "$CHECKOUT/verify.sh"
+  contains "$(<"$SCRATCH/verify")" "- Grafana's data source and dashboards: only root can read"
+  verify --quick --report /root/report
+  lacks "$(in_container cat /root/report)" fleet-9f3
+  in_container rm /root/report /root/grafana-password
+}
+
+# In Grafana, and then by another file. Ctrl-C does not leave Grafana stopped.
+stored_password_can_be_changed() {
+  grafana 'admin:fleet-9f3 "pass\word"' grafana/api/user/password --request PUT \
+    --json '{"oldPassword":"fleet-9f3 \"pass\\word\"","newPassword":"a long one"}'
+  install
+  keep verify verify
+  contains "$(<"$SCRATCH/verify")" "dashboards: admin's password has been changed"
+  grafana "admin:a long one" grafana/api/org >/dev/null
+  copy_in <(echo 'another one') /root/grafana-password
+  start_run "${INSTALL[@]}" --grafana-password-file /root/grafana-password
+  wait_until "    setting Grafana's password"
+  send_signal INT all
+  eventually 30 has_printed "==> verify"
+  send_signal TERM all
+  wait "$JOB" || :
+  cat "$SCRATCH/run"
+  grafana "admin:another one" grafana/api/org >/dev/null
+  equal "stored passwords" "another one" \
+    "$(in_container sh -c 'cat /var/lib/metrics-stack/install/credentials/*')"
+}
+
 coexists_with_debians_prometheus() {
   local before
   before=$(invocations)
@@ -229,6 +268,8 @@ test "an install names new shipped versions of edited files" lists_edited_files
 test "a deleted shipped file is not restored" deleted_file_is_not_restored
 test "verify.sh works with a Grafana subpath, a changed password and added files" \
   verify_accepts_a_new_grafana_password
+test "a password file sets the password of an existing database" password_file_sets_the_password
+test "a password changed in Grafana stays, until another file" stored_password_can_be_changed
 test "Debian's own Prometheus can be installed and removed" coexists_with_debians_prometheus
 test "uninstall keeps data and edited configuration" uninstall_keeps_data
 test "a later install reuses them" reinstall_keeps_data

@@ -75,3 +75,72 @@ test_forwarding_ends_on_a_host_with_a_password() {
   OPTIONS=(["none"]=1)
   equal "settings" "$(settled)" ""
 }
+
+# password BYTES~STORED: an empty STORED means that the file is refused.
+test_a_password_of_grafana_is_one_line() {
+  local bytes stored
+  CREDENTIALS=$SCRATCH/stored PASSWORD_FILE=$SCRATCH/grafana-password
+  while IFS='~' read -r bytes stored; do
+    printf '%b' "$bytes" >"$PASSWORD_FILE"
+    if [[ -z $stored ]]; then
+      fails check_password
+      contains "$OUTPUT" "$PASSWORD_FILE is not one line with at least 5 characters, in UTF-8"
+    else
+      check_password
+      store_password
+      equal "stored of $bytes" "$(<"${SETTINGS["admin-password"]}")" "$stored"
+      equal "mode" "$(stat --format %a "${SETTINGS["admin-password"]}")" 600
+    fi
+  done <<'END'
+fives~fives
+fives\n~fives
+fives \t\r\n~fives
+\xEF\xBB\xBFfives\r\n~fives
+\xC3\xBC\xC3\xB6\xE2\x82\xAC\xF0\x9F\x98\x80x\n~üö€😀x
+a "b" \\c $d ${e} #;%f\n~a "b" \c $d ${e} #;%f
+~
+\n~
+four\n~
+ four\n~
+two\nlines\n~
+\nfives\n~
+ta\tbs\n~
+latin\xFCone\n~
+\xFF\xFEf\x00i\x00v\x00e\x00s\x00\n\x00~
+f\x00i\x00v\x00e\x00s\x00\n~
+END
+}
+
+test_a_password_is_kept_until_another_comes() {
+  local first
+  CREDENTIALS=$SCRATCH/kept PASSWORD_FILE=$SCRATCH/grafana-password
+  rm -rf "$CREDENTIALS"
+  echo first >"$PASSWORD_FILE"
+  store_password
+  first=${SETTINGS["admin-password"]}
+  printf 'first \r\n' >"$PASSWORD_FILE"
+  store_password
+  equal "path of the same password" "${SETTINGS["admin-password"]}" "$first"
+  echo other >"$PASSWORD_FILE"
+  store_password
+  lacks "${SETTINGS["admin-password"]}" "$first"
+}
+
+# The password of Grafana is no setting of forwarding, except that an agent has no Grafana.
+test_a_password_survives_forwarding() {
+  local key
+  mkdir -p "$RELEASES/0.1.0" "$OPT"
+  printf '%s\n' "url https://a.example/w" "tenant t" "admin-password $STATE/credentials/b" \
+    >"$RELEASES/0.1.0/options"
+  ln -sfn releases/0.1.0 "$OPT/current"
+  for key in none url; do
+    OPTIONS=(["$key"]=https://b.example/w)
+    merge_settings
+    equal "password" "${SETTINGS["admin-password"]}" "$STATE/credentials/b"
+    equal "tenant" "${SETTINGS["tenant"]-}" ""
+  done
+  echo fives >"$SCRATCH/grafana-password"
+  PASSWORD_FILE=$SCRATCH/grafana-password OPTIONS=(["role"]=agent)
+  fails merge_settings
+  contains "$OUTPUT" "an agent has no Grafana"
+}

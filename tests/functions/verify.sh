@@ -184,3 +184,40 @@ test_large_target_files_are_lists() {
   { echo '- targets: [a:1]' && head -c 200000 /dev/zero | tr '\0' '#'; } >"$SCRATCH/large.yml"
   begins_a_list "$SCRATCH/large.yml"
 }
+
+# A wrong login counts, so it is tried once, until Grafana restarts.
+test_a_wrong_login_is_not_repeated() {
+  local start=$RANDOM$RANDOM
+  mark=/tmp/metrics-stack-login-$EUID
+  systemctl() { echo "$start"; }
+  grafana() { echo "$1" >>"$SCRATCH/logins" && printf 401; }
+  trap 'rmdir "$mark"-*' EXIT
+  for start in "$start" "$start" "${start}0" "${start}0"; do is_login_rejected admin:admin ''; done
+  is_login_rejected admin:other "$SCRATCH/login"
+  equal "logins" "$(paste -sd' ' "$SCRATCH/logins")" "admin:admin admin:admin admin:other"
+  equal "marks" "$(echo "$mark"-*)" "$mark-$start"
+  grafana() { printf 200; }
+  ! is_login_rejected admin:admin "$SCRATCH/login"
+}
+
+# What Grafana's command reports does not count, only a login.
+test_a_password_that_was_not_set_is_an_error() {
+  local accepted=$SCRATCH/accepted
+  echo fives >"$SCRATCH/password"
+  SETTINGS=(["admin-password"]=$SCRATCH/password)
+  grafana() { [[ $1 == admin:fives && -e $accepted ]]; }
+  systemctl() { [[ $1 != start ]] || echo start >>"$SCRATCH/started"; }
+  stop_units() { :; }
+  wait_until_ready() { :; }
+  systemd-run() { [[ $(cat) == fives ]] && printf 'noise\nit worked\n'; }
+  fails password
+  contains "$OUTPUT" "Grafana rejects the new password; its command printed: it worked"
+  equal "Grafana" "$(<"$SCRATCH/started")" start
+  systemd-run() { touch "$accepted" && false; }
+  password
+  is_active() { false; }
+  password
+  rm "$accepted"
+  fails password
+  contains "$OUTPUT" "metrics-grafana.service is not running"
+}

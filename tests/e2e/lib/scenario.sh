@@ -98,7 +98,7 @@ refuses() {
 # The commands of the project, as an administrator calls them, without network and without Rust.
 readonly INSTALL=("$CHECKOUT/install.sh" --from "$ARCHIVE_DIR"
   --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE")
-install() { in_container "${INSTALL[@]}"; }
+install() { in_container "${INSTALL[@]}" "$@"; }
 verify() { in_container "$CHECKOUT/verify.sh" "$@"; }
 as_nobody() { in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
 uninstall() { in_container "$CHECKOUT/uninstall.sh" "$@"; }

@@ -4,9 +4,10 @@
 readonly SERVICES=(metrics-{service,alloy,alloy-ui,prometheus,grafana})
 readonly UNITS=(metrics-stack.target metrics-{service,alloy-ui}.socket "${SERVICES[@]/%/.service}")
 
+# installs_verified OPTION...
 installs_verified() {
   local start=$SECONDS
-  keep install install
+  keep install install "$@"
   at_most "install time in seconds" $((SECONDS - start)) 60
   measured "up and verified in $((SECONDS - start)) s"
   prints_next_steps
@@ -21,11 +22,39 @@ prints_next_steps() {
   end=$(sed '1,/, 0 failed$/d' "$SCRATCH/install")
   at_most "lines of next steps" "$(wc -l <<<"$end")" 12
   contains "$end" http://127.0.0.1:3001
-  contains "$end" "login admin / admin"
+  contains "$end" "${LOGIN_HINT-login admin / admin}"
   contains "$end" "ssh -L "
   contains "$end" simulate-load
   contains "$end" /etc/metrics-stack/targets.d
   contains "$end" uninstall.sh
+}
+
+copy_in() { in_container sh -c "cat >$2" <"$1"; }
+
+# The patterns match the secrets of the tests.
+readonly WATCH='while [ ! -e /tmp/done ]; do
+    cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\0" "\n" | grep -a "^.\{0,40\}fleet-9f[3].*word"
+  done || :'
+readonly SEARCH='grep -r -l -s "fleet-9f3.*word" /etc /opt /root /var /run /tmp
+  systemctl show "metrics-*" | grep "fleet-9f3.*word"
+  journalctl --quiet | grep "fleet-9f3.*word"
+  cat /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n" | grep -a "fleet-9f3.*word"; :'
+# installs_in_secret OPTION...: checks command lines during an install and a verification, and files
+# as the user nobody after it.
+installs_in_secret() {
+  local watch
+  in_container rm -f /tmp/done
+  in_container sh -c "$WATCH" >"$SCRATCH/seen" &
+  watch=$!
+  # A command line that the watch must see.
+  in_container sh -c 'sleep 1; :' 'fleet-9f3 decoy word'
+  keep install install "$@"
+  verify
+  in_container touch /tmp/done
+  wait "$watch"
+  equal "command lines with the secret" "$(sort -u "$SCRATCH/seen")" "fleet-9f3 decoy word"
+  contains "$(in_container sh -c "$SEARCH")" /var/lib/metrics-stack/install/credentials/
+  equal "readable by nobody" "$(as_nobody sh -c "$SEARCH")" ""
 }
 
 listens_as_designed() {

@@ -85,7 +85,7 @@ fn settings(args: &[String]) -> Result<(PathBuf, Ini, Users), String> {
     let ini = Ini::read(Path::new(&config), &home)?;
     let data = ini.path("data", "data");
     std::fs::create_dir_all(&data).map_err(|e| format!("{}: {e}", data.display()))?;
-    let users = Users::open(data.join("grafana.db"))?;
+    let users = Users::open(data.join("grafana.db"), &ini.get("security", "admin_password", "admin"))?;
     Ok((home, ini, users))
 }
 

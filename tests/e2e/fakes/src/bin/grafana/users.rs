@@ -14,9 +14,10 @@ pub struct Users {
 }
 
 impl Users {
-    pub fn open(file: PathBuf) -> Result<Self, String> {
+    /// `password` is for a new database only.
+    pub fn open(file: PathBuf, password: &str) -> Result<Self, String> {
         if !file.exists() {
-            write(&file, "admin")?;
+            write(&file, password)?;
         }
         Ok(Users { file, wrong: Vec::new() })
     }
@@ -37,6 +38,9 @@ impl Users {
     }
 
     pub fn set_password(&self, new: &str) -> Result<(), String> {
+        if new.len() <= 4 {
+            return Err("new password is too short".into());
+        }
         write(&self.file, new)
     }
 }
