@@ -1,12 +1,12 @@
 # Forwarding to a central server, and the role of a host that stores no samples itself.
 
-# SETTINGS: role (agent or nothing), url, user, tenant, query-url, and credentials: a directory with
-# password, token and ca, as far as given; and admin-password, a file with Grafana's. The release
-# keeps them in its file `options`. Changed credentials get a new path, so a rollback restores the
-# old ones.
-declare -A SETTINGS=()
-CREDENTIALS=$STATE/credentials OLD_CREDENTIALS=''
-readonly SETTING_NAMES=(role url user tenant query-url credentials admin-password)
+# SETTINGS: role (agent or nothing), url, user, tenant, query-url, and the files password, token, ca
+# and admin-password (Grafana's). The release keeps them in its file `options`. A changed file gets
+# a new path, so a rollback restores the old one.
+declare -A SETTINGS=() STORED=()
+CREDENTIALS=$STATE/credentials
+readonly FORWARD_NAMES=(url user tenant query-url password token ca)
+readonly SETTING_NAMES=(role "${FORWARD_NAMES[@]}" admin-password)
 
 # load_settings: from the pending release, the active one, or the last one before an uninstall.
 load_settings() {
@@ -16,7 +16,7 @@ load_settings() {
     [[ ! -d $release ]] || break
   done
   [[ -e $release/options ]] || return 0
-  while read -r key value; do SETTINGS[$key]=$value; done <"$release/options"
+  while read -r key value; do SETTINGS[$key]=$value STORED[$key]=$value; done <"$release/options"
 }
 
 # role_has NAME: NAME is or contains the name of a component.
@@ -35,14 +35,14 @@ merge_settings() {
   local key
   load_settings
   if [[ -n $DRY_RUN ]]; then CREDENTIALS=$RUN/credentials; fi
-  OLD_CREDENTIALS=${SETTINGS["credentials"]:-/nowhere}
   if [[ -n ${OPTIONS["none"]-}${OPTIONS["url"]-} ]]; then
-    for key in url user tenant query-url credentials; do unset "SETTINGS[$key]"; done
+    for key in "${FORWARD_NAMES[@]}"; do unset "SETTINGS[$key]"; done
   fi
-  for key in "${SETTING_NAMES[@]}"; do
+  if [[ -n ${OPTIONS["password"]-} ]]; then unset 'SETTINGS["token"]'; fi
+  if [[ -n ${OPTIONS["token"]-} ]]; then unset 'SETTINGS["user"]' 'SETTINGS["password"]'; fi
+  for key in role url user tenant query-url; do
     if [[ -n ${OPTIONS[$key]-} ]]; then SETTINGS[$key]=${OPTIONS[$key]}; fi
   done
-  if [[ -n ${OPTIONS["token"]-} ]]; then unset 'SETTINGS["user"]'; fi
   check_settings
   check_credentials
   check_password
@@ -80,7 +80,7 @@ check_credentials() {
   local line=$'[^[:space:]\xFE\xFF][^[:cntrl:]]*'
   [[ -z $token || -z ${OPTIONS["user"]-}$password ]] ||
     usage_error "use a password or a token, not both"
-  if [[ -z $password$token ]] && has_credential password; then password=stored; fi
+  if [[ -z $password$token ]] && has_secret password; then password=stored; fi
   [[ ${user:+1} == "${password:+1}" ]] ||
     usage_error "--forward-user needs --forward-password-file, and the other way round"
   for key in password token; do
@@ -93,9 +93,10 @@ check_credentials() {
 
 # forward: stores the credentials and checks the endpoint, before anything changes.
 forward() {
-  if [[ -n ${OPTIONS["password"]-}${OPTIONS["token"]-}${OPTIONS["ca"]-} ]]; then
-    store_credentials
-  fi
+  local key
+  for key in password token ca; do
+    [[ -z ${OPTIONS[$key]-} ]] || store_secret "$key" < <(text_of "${OPTIONS[$key]}")
+  done
   check_endpoint
   if [[ -z $ENDPOINT_ERROR ]]; then
     say "    ${SETTINGS["url"]} accepts remote write"
@@ -106,25 +107,17 @@ forward() {
   fi
 }
 
-store_credentials() {
-  local directory name new=${OPTIONS["password"]-}${OPTIONS["token"]-}
+# store_secret SETTING: stores standard input in a file of root's, unless it is stored already.
+store_secret() {
+  local file
   mkdir -p "$CREDENTIALS"
-  directory=$(mktemp --directory "$CREDENTIALS/XXXXXX")
-  for name in password token ca; do
-    if [[ -n ${OPTIONS[$name]-} ]]; then
-      (umask 077 && text_of "${OPTIONS[$name]}" >"$directory/$name")
-    elif has_credential "$name" && [[ $name == ca || -z $new ]]; then
-      cp --preserve=mode "${SETTINGS["credentials"]}/$name" "$directory"
-    fi
-  done
-  if diff --recursive --brief "$OLD_CREDENTIALS" "$directory" >/dev/null 2>&1; then
-    rm -rf "$directory"
-    directory=$OLD_CREDENTIALS
-  fi
-  SETTINGS["credentials"]=$directory
-  sync "$CREDENTIALS" "$directory" "$directory"/*
+  file=$(mktemp "$CREDENTIALS/XXXXXX")
+  cat >"$file"
+  sync "$CREDENTIALS" "$file"
+  SETTINGS[$1]=$file
+  if cmp --silent "${STORED[$1]-}" "$file"; then SETTINGS[$1]=${STORED[$1]}; fi
 }
-has_credential() { [[ -e ${SETTINGS["credentials"]-/nowhere}/$1 ]]; }
+has_secret() { [[ -e ${SETTINGS[$1]-} ]]; }
 
 # remote_curl CURL-OPTION...: keeps Alloy's credentials out of the command line.
 remote_curl() {
@@ -132,18 +125,18 @@ remote_curl() {
     --config <(curl_credentials) "$@"
 }
 curl_credentials() {
-  local directory=${SETTINGS["credentials"]-/nowhere}
-  # Without capath, curl would also accept the host's CAs; Alloy does not.
-  if has_credential ca; then
-    printf 'cacert = "%s"\ncapath = "%s"\n' "$directory/ca" "$directory"
+  # Without capath, a directory without certificates, curl would also accept the host's CAs; Alloy
+  # does not.
+  if has_secret ca; then
+    printf 'cacert = "%s"\ncapath = "/run/systemd/system"\n' "${SETTINGS["ca"]}"
   fi
   if [[ -n ${SETTINGS["tenant"]-} ]]; then
     printf 'header = "X-Scope-OrgID: %s"\n' "${SETTINGS["tenant"]}"
   fi
-  if [[ -r $directory/password ]]; then
-    printf 'user = "%s:%s"\n' "${SETTINGS["user"]}" "$(quote_for_curl "$directory/password")"
-  elif [[ -r $directory/token ]]; then
-    printf 'header = "Authorization: Bearer %s"\n' "$(quote_for_curl "$directory/token")"
+  if has_secret password; then
+    printf 'user = "%s:%s"\n' "${SETTINGS["user"]}" "$(quote_for_curl "${SETTINGS["password"]}")"
+  elif has_secret token; then
+    printf 'header = "Authorization: Bearer %s"\n' "$(quote_for_curl "${SETTINGS["token"]}")"
   fi
 }
 # Like Alloy, ignores trailing blanks.
@@ -236,8 +229,11 @@ samples_sent() {
   ((last >= $1)) || fail "nothing sent, $(queue_metric samples_pending) samples pending"
 }
 
-# can_authenticate: whether this user can read the credentials, or there are none.
-can_authenticate() { [[ -z ${SETTINGS["credentials"]-} || -r ${SETTINGS["credentials"]} ]]; }
+# can_authenticate: whether this user can read each credential.
+can_authenticate() {
+  local key
+  for key in password token ca; do ! has_secret "$key" || [[ -r ${SETTINGS[$key]} ]] || return; done
+}
 # query_url: prints the base of the query API, derived from the paths of known servers.
 query_url() {
   local url=${SETTINGS["url"]%%\?*}
@@ -257,7 +253,7 @@ remote_value() { remote_query "$1" | sample_value; }
 
 # stage_forwarding: adds the settings to the staged release, or removes forward.alloy.
 stage_forwarding() {
-  local key outputs=$STAGED/etc/alloy/outputs.alloy drop_in=$STAGED/systemd/metrics-alloy.service.d
+  local key outputs=$STAGED/etc/alloy/outputs.alloy
   if [[ -z ${SETTINGS["url"]-} ]]; then
     rm -f "$STAGED/etc/alloy/forward.alloy"
     return
@@ -271,15 +267,17 @@ stage_forwarding() {
     ! grep --quiet '^[^/]*local' "$outputs" || die "cannot edit $outputs" "report a bug"
   fi
   grep --quiet '^[^/]*forward\.receiver\]' "$outputs" || die "cannot edit $outputs" "report a bug"
-  [[ -n ${SETTINGS["credentials"]-} ]] || return 0
-  mkdir "$drop_in"
-  echo "# Alloy's credentials for the central server, in root-only files
-[Service]" >"$drop_in/forward.conf"
   for key in password token ca; do
-    if has_credential "$key"; then
-      echo "LoadCredential=forward-$key:${SETTINGS["credentials"]}/$key" >>"$drop_in/forward.conf"
-    fi
+    if has_secret "$key"; then pass_secret alloy "$key" "forward-$key"; fi
   done
+}
+
+# pass_secret COMPONENT SETTING NAME: adds a drop-in that passes the file to the unit.
+pass_secret() {
+  local directory=$STAGED/systemd/metrics-$1.service.d
+  mkdir -p "$directory"
+  printf '%s\n' "# A root-only file, for $1 as the credential $3" "[Service]" \
+    "LoadCredential=$3:${SETTINGS[$2]}" >"$directory/$3.conf"
 }
 
 # forward_alloy: prints forward.alloy without the blocks that are not needed.
@@ -287,7 +285,7 @@ forward_alloy() {
   local text delete=(-e '') key
   local -A blocks=(["password"]=basic_auth ["token"]=authorization ["ca"]=tls_config)
   for key in "${!blocks[@]}"; do
-    has_credential "$key" || delete+=(-e "/^\t\t${blocks[$key]}/,/^$/d")
+    has_secret "$key" || delete+=(-e "/^\t\t${blocks[$key]}/,/^$/d")
   done
   [[ -n ${SETTINGS["tenant"]-} ]] || delete+=(-e '/^\t\theaders/,/^$/d')
   text=$(sed "${delete[@]}" "$ROOT/etc/alloy/forward.alloy")

@@ -8,27 +8,17 @@ check_password() {
     usage_error "$PASSWORD_FILE is not one line with at least 5 characters, in UTF-8"
 }
 
-# store_password: Grafana ignores blanks around the content of a credential.
+# Grafana ignores blanks around the content of a credential.
 store_password() {
-  local file stored=${SETTINGS["admin-password"]-}
-  mkdir -p "$CREDENTIALS"
-  file=$(mktemp "$CREDENTIALS/XXXXXX")
-  text_of "$PASSWORD_FILE" | sed 's/[[:space:]]*$//' >"$file"
-  sync "$CREDENTIALS" "$file"
-  cmp --silent "$stored" "$file" || SETTINGS["admin-password"]=$file
+  store_secret admin-password < <(text_of "$PASSWORD_FILE" | sed 's/[[:space:]]*$//')
 }
 
-# stage_password: adds a drop-in that passes the stored password to Grafana.
+# stage_password: Grafana reads it when its first start creates the account.
 stage_password() {
-  local drop_in=$STAGED/systemd/metrics-grafana.service.d
-  mkdir "$drop_in"
+  pass_secret grafana admin-password password
   # Before systemd 250, a unit cannot name $CREDENTIALS_DIRECTORY.
-  cat >"$drop_in/password.conf" <<END
-# Grafana reads this password, in a root-only file, when its first start creates the account.
-[Service]
-LoadCredential=password:${SETTINGS["admin-password"]}
-Environment=GF_SECURITY_ADMIN_PASSWORD=\$__file{/run/credentials/metrics-grafana.service/password}
-END
+  echo "Environment=GF_SECURITY_ADMIN_PASSWORD=\$__file{/run/credentials/\
+metrics-grafana.service/password}" >>"$STAGED/systemd/metrics-grafana.service.d/password.conf"
 }
 
 # password: sets the new password in a database that existed before. It is the last change, so a

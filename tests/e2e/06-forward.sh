@@ -96,8 +96,8 @@ unusable_endpoints_are_named() {
   refuses 1 "rejected the credentials (HTTP 401)" install "${FORWARD[@]}" \
     --forward-password-file /root/wrong
   contains "$(<"$SCRATCH/refusal")" "nothing has been changed"
-  refuses 0 "write /etc/systemd/system/metrics-alloy.service.d/forward.conf" install --role agent \
-    "${FORWARD[@]}" --dry-run
+  refuses 0 "write /etc/systemd/system/metrics-alloy.service.d/forward-password.conf" \
+    install --role agent "${FORWARD[@]}" --dry-run
 }
 
 # All three at once. The full stack is first installed without forwarding.
@@ -208,12 +208,12 @@ nobody_reads_the_token() {
   installs_in_secret "${BY_TOKEN[@]}"
   modes=$(in_container find /var/lib/metrics-stack/install/credentials -printf '%y %m %u\n' |
     sort -u)
-  equal "for root" "$modes" "$(printf 'd 700 root\nd 755 root\nf 600 root')"
+  equal "for root" "$modes" "$(printf 'd 755 root\nf 600 root')"
 }
 
 password_changes() {
   local before
-  before=$(in_container ls /var/lib/metrics-stack/install/credentials)
+  before=$(password_path)
   set_logins "alpha:$SECOND" "fleet:$FIRST" ":$TOKEN"
   eventually 20 refuses_login
   contains "$(<"$SCRATCH/verify")" "--forward-password-file"
@@ -221,10 +221,12 @@ password_changes() {
   copy_in <(echo "$SECOND") /root/password
   keep install install --forward-password-file /root/password
   contains "$(<"$SCRATCH/install")" ", 0 failed"
-  equal "directories" "$(in_container ls /var/lib/metrics-stack/install/credentials | wc -l)" 1
-  lacks "$before" "$(in_container ls /var/lib/metrics-stack/install/credentials)"
+  lacks "$before" "$(password_path)"
+  equal "files, of CA and password" \
+    "$(in_container ls /var/lib/metrics-stack/install/credentials | wc -l)" 2
   lacks "$before" "$(in_container systemctl show --property InvocationID --value metrics-alloy)"
 }
+password_path() { in_container sed -n 's/^password //p' /opt/metrics-stack/current/options; }
 refuses_login() {
   ! keep verify verify || return 1
   contains "$(<"$SCRATCH/verify")" \

@@ -108,9 +108,7 @@ test_a_certificate_needs_its_name_as_alternative_name() {
       -keyout "$SCRATCH/$name.key" -out "$SCRATCH/$name.crt" 2>/dev/null
     cat "$SCRATCH/$name.key" "$SCRATCH/$name.crt" >"$SCRATCH/$name.pem"
     serve "$name" "$SCRATCH/$name.pem"
-    mkdir "$SCRATCH/$name"
-    cp "$SCRATCH/$name.crt" "$SCRATCH/$name/ca"
-    SETTINGS=(["url"]="https://$host:$PORT/" ["credentials"]=$SCRATCH/$name)
+    SETTINGS=(["url"]="https://$host:$PORT/" ["ca"]=$SCRATCH/$name.crt)
     check_endpoint
     if [[ -z $words ]]; then
       equal "refusal of CN=$subject, $extension" "$ENDPOINT_ERROR" ""

@@ -38,9 +38,8 @@ test_values_that_break_a_configuration_are_refused() {
 test_forward_alloy_has_the_settings() {
   local text
   SETTINGS=(["url"]='https://a.example/w?a=1&b=\1' ["tenant"]='x|&y'
-    ["credentials"]=$SCRATCH/credentials)
-  mkdir "$SCRATCH/credentials"
-  touch "$SCRATCH/credentials/token"
+    ["token"]=$SCRATCH/token)
+  touch "$SCRATCH/token"
   text=$(forward_alloy)
   contains "$text" $'\t\turl  = "https://a.example/w?a=1&b=\\1"\n\n\t\theaders = '"\
 {\"X-Scope-OrgID\" = \"x|&y\"}"$'\n\n\t\tauthorization {'
@@ -67,9 +66,9 @@ END
 }
 
 test_forwarding_ends_on_a_host_with_a_password() {
-  mkdir -p "$RELEASES/0.1.0" "$STATE/credentials/a" "$OPT"
-  echo secret >"$STATE/credentials/a/password"
-  printf '%s\n' "url https://a.example/w" "user u" "credentials $STATE/credentials/a" \
+  mkdir -p "$RELEASES/0.1.0" "$STATE/credentials" "$OPT"
+  echo secret >"$STATE/credentials/a"
+  printf '%s\n' "url https://a.example/w" "user u" "password $STATE/credentials/a" \
     >"$RELEASES/0.1.0/options"
   ln -s releases/0.1.0 "$OPT/current"
   OPTIONS=(["none"]=1)
@@ -117,7 +116,7 @@ test_a_password_is_kept_until_another_comes() {
   rm -rf "$CREDENTIALS"
   echo first >"$PASSWORD_FILE"
   store_password
-  first=${SETTINGS["admin-password"]}
+  first=${SETTINGS["admin-password"]} STORED["admin-password"]=$first
   printf 'first \r\n' >"$PASSWORD_FILE"
   store_password
   equal "path of the same password" "${SETTINGS["admin-password"]}" "$first"
