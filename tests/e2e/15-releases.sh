@@ -188,7 +188,8 @@ archive_replaces_checkout_and_back() {
   unpack_archive
   keep archive install_archive
   contains "$(<"$SCRATCH/archive")" ", 0 failed"
-  in_container cmp "$UNPACKED/bin/metrics-service" /opt/metrics-stack/metrics-service/bin/metrics-service
+  in_container cmp "$UNPACKED/bin/metrics-service" \
+    /opt/metrics-stack/metrics-service/bin/metrics-service
   equal "files in /etc" "$(grep -v '^opt/' <<<"$(host_state)")" "$(grep -v '^opt/' <<<"$before")"
   host_edits_are_kept
   keep back install
@@ -211,7 +212,8 @@ test "the old release is removed" old_release_is_gone
 test "an upgrade of one file restarts one unit" restarts_only_changed_units
 test "a downgrade is refused" downgrade_is_refused
 test "--allow-downgrade accepts a downgrade" downgrade_is_allowed
-test "a release archive replaces a checkout's release, and the reverse" archive_replaces_checkout_and_back
+test "a release archive replaces a checkout's release, and the reverse" \
+  archive_replaces_checkout_and_back
 test "a Grafana that does not start is rolled back, with its database" broken_grafana_is_rolled_back
 test "an uninstall keeps edits" uninstall_keeps_edits
 test "a later install reuses them" reinstall_keeps_edits
