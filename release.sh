@@ -19,7 +19,7 @@ readonly FILES=(install.sh uninstall.sh verify.sh lib systemd etc central docs C
   README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE)
 
 main() {
-  local arch='' machine version name stage
+  local arch='' machine changes version name stage
   case ${1-} in
   '') case $(uname -m) in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; esac ;;
   --arch) arch=${2-} ;;
@@ -31,7 +31,8 @@ main() {
   arm64) machine=aarch64 ;;
   *) usage_error "--arch: expected amd64 or arm64, got '$arch'" ;;
   esac
-  [[ -z $(git status --porcelain) ]] ||
+  changes=$(git status --porcelain)
+  [[ -z $changes ]] ||
     die "the working tree has uncommitted changes" "commit or stash them: git status"
 
   version=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' Cargo.toml)

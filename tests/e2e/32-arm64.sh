@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The release archive for ARM64, cross-built on Debian 13 and run there under emulation. Emulation
-# runs neither systemd as PID 1 nor a seccomp filter. Only with --all.
+# The release archive for ARM64, cross-built on Debian 13 and run there under emulation, without
+# systemd as PID 1 and without seccomp filters. Only with --all.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/releases.sh"
