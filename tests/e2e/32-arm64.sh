@@ -23,7 +23,7 @@ apt_install() {
 # Without the cross compiler, release.sh prints the commands that install it.
 cross_builds() {
   local hint start=$SECONDS
-  git -c safe.directory='*' clone --quiet "$ROOT" "$SCRATCH/clone"
+  clone_checkout "$SCRATCH/clone"
   in_container mkdir "$CLONE"
   tar --create --directory "$SCRATCH/clone" . |
     in_container tar --extract --no-same-owner --directory "$CLONE"

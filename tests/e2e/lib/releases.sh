@@ -71,10 +71,15 @@ runs_from_store() {
   done
 }
 
-# make_archive DIRECTORY: makes the release archive of the last commit in a clone there.
-make_archive() {
-  git -c safe.directory='*' clone --quiet "$ROOT" "$1" && (cd "$1" && ./release.sh)
+# clone_checkout DIRECTORY: clones the last commit. Another user can own the checkout, which git
+# accepts only in a file, because the process that reads the checkout gets no options.
+clone_checkout() {
+  printf '[safe]\n\tdirectory = *\n' >"$1.config"
+  GIT_CONFIG_GLOBAL=$1.config git clone --quiet "$ROOT" "$1"
 }
+
+# make_archive DIRECTORY: makes the release archive of the last commit in a clone there.
+make_archive() { clone_checkout "$1" && "$1/release.sh"; }
 
 # release_archive: prints the path of the release archive, which the scenarios of a run share.
 release_archive() {
