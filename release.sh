@@ -19,7 +19,7 @@ readonly FILES=(install.sh uninstall.sh verify.sh lib systemd etc central docs C
   README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE)
 
 main() {
-  local arch='' machine version name stage
+  local arch='' machine changes version name stage
   case ${1-} in
   '') case $(uname -m) in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; esac ;;
   --arch) arch=${2-} ;;
@@ -31,7 +31,8 @@ main() {
   arm64) machine=aarch64 ;;
   *) usage_error "--arch: expected amd64 or arm64, got '$arch'" ;;
   esac
-  [[ -z $(git status --porcelain) ]] ||
+  changes=$(git status --porcelain)
+  [[ -z $changes ]] ||
     die "the working tree has uncommitted changes" "commit or stash them: git status"
 
   version=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' Cargo.toml)
@@ -41,7 +42,7 @@ main() {
   trap "rm -rf '$stage'" EXIT
   export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH-$(git log -1 --format=%ct)}
 
-  build "$machine-unknown-linux-gnu"
+  build "$machine-unknown-linux-gnu" "$arch"
   mkdir -p "$stage/$name/bin" dist
   git archive HEAD -- "${FILES[@]}" | tar --extract --directory "$stage/$name"
   cp "target/release-archive/$machine-unknown-linux-gnu/release/metrics-service" "$stage/$name/bin/"
@@ -51,22 +52,24 @@ main() {
   echo "dist/$name.tar.gz"
 }
 
-# build TARGET: links statically, so any libc will do, and leaves out paths of this machine.
+# build TARGET ARCH: links statically, so any libc will do, and leaves out paths of this machine.
 build() {
-  local linker rust=${1//-/_}
+  local linker cpu=${1%%-*} std=libstd-rust-dev rust=${1//-/_}
   rust=${rust^^}
-  if [[ $1 != "$(uname -m)"-* ]]; then
-    linker=${1%%-*}-linux-gnu-gcc
+  # Debian 12's plain compiler is too old; a package of another name has a newer one.
+  if grep -q =bookworm /etc/os-release; then std=libstd-rust-web-dev; fi
+  if [[ $cpu != "$(uname -m)" ]]; then
+    linker=$cpu-linux-gnu-gcc
     command -v "$linker" >/dev/null || die "no cross compiler $linker" \
-      "on Debian: dpkg --add-architecture arm64; apt-get update; apt-get install \
-gcc-aarch64-linux-gnu libc6-dev:arm64 libstd-rust-dev:arm64"
+      "on Debian: dpkg --add-architecture $2; apt-get update; apt-get install \
+gcc-${cpu//_/-}-linux-gnu libc6-dev:$2 $std:$2"
     export "CARGO_TARGET_${rust}_LINKER=$linker"
   fi
   local flags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/src"
   RUSTFLAGS="$flags --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
     cargo build --quiet --release --locked --target "$1" --target-dir target/release-archive ||
     die "the service could not be built for $1" \
-      "if its standard library is missing: libstd-rust-dev:arm64 of Debian, or rustup target add $1"
+      "if its standard library is missing: $std:$2 of Debian, or rustup target add $1"
 }
 
 usage_error() {

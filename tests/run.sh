@@ -15,6 +15,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PASSED=0 FAILED=0 SKIPPED=0
 LOG=$(mktemp)
 trap 'rm -f "$LOG"' EXIT
+# The newest version that Debian 12's Go can build.
+readonly ACTIONLINT=1.7.7
 
 main() {
   local quick='' all=()
@@ -32,6 +34,7 @@ main() {
   # Alone, because it measures how long a client waits.
   part "hostile clients" cargo test --locked hostile
   part "scripts" scripts
+  part "workflows" workflows
   part "words" tests/words.sh
   part "functions" tests/functions/run.sh
   part "units" tests/units.sh
@@ -101,12 +104,21 @@ scripts() {
   echo "${#programs[@]} programs and the files that they source pass"
 }
 
+# It also runs shellcheck on the commands of the workflows.
+workflows() {
+  local dir=$PWD/target/actionlint-$ACTIONLINT
+  [[ -x $dir/actionlint ]] ||
+    GOBIN=$dir go install "github.com/rhysd/actionlint/cmd/actionlint@v$ACTIONLINT"
+  "$dir/actionlint"
+}
+
 install_tools() {
   local packages=() tool
   command -v cc >/dev/null || packages+=(gcc libc6-dev)
   for tool in git curl openssl shellcheck shfmt; do
     command -v "$tool" >/dev/null || packages+=("$tool")
   done
+  command -v go >/dev/null || packages+=(golang-go)
   command -v systemd-analyze >/dev/null || packages+=(systemd)
   python3 -c 'import yaml' 2>/dev/null || packages+=(python3-yaml)
   [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || packages+=(debian-archive-keyring)

@@ -3,6 +3,7 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
+. "$E2E_DIR/lib/releases.sh"
 
 # installs_dependencies CARGO-PACKAGE: on a terminal.
 installs_dependencies() {
@@ -46,25 +47,30 @@ purge_leaves_packages() {
     ! -path "$SERVICE" ! -path '/home/dev/.cargo/*' ! -path '/proc/*')" ""
 }
 
-# make_archive DIRECTORY: prints the path of the release archive that a clone there makes.
-make_archive() {
-  git clone --quiet "$ROOT" "$1"
-  (cd "$1" && ./release.sh >&2)
-  echo "$1"/dist/*.tar.gz
+# The program needs no libc of the host, and contains no path of the machine that built it.
+archive_is_portable() {
+  local archive program=$SCRATCH/program
+  archive=$(release_archive) || return 1
+  (cd "${archive%/*}" && sha256sum --check SHA256SUMS)
+  tar --extract --to-stdout --file "$archive" --wildcards '*/bin/metrics-service' >"$program"
+  chmod 0755 "$program"
+  contains "$(ldd "$program" 2>&1 || :)" "statically linked"
+  equal "paths" "$(grep -a -o -F -e "$WORK" -e "${CARGO_HOME:-$HOME/.cargo}" "$program" || :)" ""
+  if [[ -n ${ALL-} ]]; then
+    make_archive "$SCRATCH/other"
+    cmp "$archive" "$SCRATCH/other/dist/${archive##*/}"
+  fi
+  touch "$WORK/clone/new"
+  keep dirty "$WORK/clone/release.sh" && return 1
+  contains "$(<"$SCRATCH/dirty")" "uncommitted changes"
 }
 
 archive_needs_no_compiler() {
-  local archive start
-  archive=$(make_archive "$SCRATCH/clone")
-  # Another directory must give the same bytes.
-  [[ -z ${ALL-} ]] || cmp "$archive" "$(make_archive "$SCRATCH/other")"
-  (cd "${archive%/*}" && sha256sum --check SHA256SUMS)
-  in_container sh -c 'cat >/root/archive.tar.gz' <"$archive"
-  start=$SECONDS
-  in_container sh -c 'cd /root && tar xzf archive.tar.gz && mv metrics-stack-* release'
-  keep install in_container /root/release/install.sh --from "$ARCHIVE_DIR" \
-    --versions "$ARCHIVE_DIR/versions.conf"
+  local start=$SECONDS
+  unpack_archive
+  keep install install_archive
   measured "with packages in $((SECONDS - start)) s"
+  contains "$(<"$SCRATCH/install")" "from the distribution: curl unzip"
   contains "$(<"$SCRATCH/install")" ", 0 failed"
   lacks "$(<"$SCRATCH/install")" "building the service"
   equal "compilers" "$(in_container sh -c 'command -v cargo cc git' || :)" ""
@@ -86,6 +92,13 @@ fresh_machine() {
 fresh_machine "Debian 12" bare-bookworm cargo-web
 [[ -z ${ALL-} ]] || fresh_machine "Debian 13" bare cargo
 
-boot bare-bookworm
-give_network
-test "Debian 12: a release archive installs without a compiler" archive_needs_no_compiler
+# archive_on NAME IMAGE
+archive_on() {
+  boot "$2"
+  give_network
+  test "$1: a release archive installs without a compiler" archive_needs_no_compiler
+  power_off
+}
+test "release.sh makes a portable archive, and refuses a dirty tree" archive_is_portable
+archive_on "Debian 12" bare-bookworm
+archive_on "Debian 13" bare

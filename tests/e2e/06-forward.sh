@@ -5,6 +5,7 @@
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
 . "$E2E_DIR/lib/interrupt.sh"
+. "$E2E_DIR/lib/releases.sh"
 . "$E2E_DIR/lib/central.sh"
 
 readonly PROOF="10 test requests reach the central server (query at https://central.example:8427)"
@@ -329,11 +330,12 @@ central_server_is_down_for_gamma() {
     (($(pending forward) > 0))
 }
 
-# Settings of forwarding survive an uninstall.
+# Settings of forwarding survive an uninstall, and a release archive uses those of a checkout.
 uninstall_keeps_it() {
   contains "$(uninstall)" "kept: settings and credentials"
-  contains "$(install)" "✓ $PROOF"
-  purge_leaves_no_trace "$1"
+  unpack_archive
+  contains "$(install_archive)" "✓ $PROOF"
+  purge_by_archive "$1"
 }
 
 start_central_server "alpha:$FIRST" "fleet:$FIRST" ":$TOKEN"

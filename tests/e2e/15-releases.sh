@@ -180,6 +180,26 @@ reinstall_keeps_edits() {
   new_password_works
 }
 
+# The archive's release differs only in the program of the service.
+archive_replaces_checkout_and_back() {
+  local before first
+  before=$(host_state)
+  first=$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)
+  unpack_archive
+  keep archive install_archive
+  contains "$(<"$SCRATCH/archive")" ", 0 failed"
+  in_container cmp "$UNPACKED/bin/metrics-service" \
+    /opt/metrics-stack/metrics-service/bin/metrics-service
+  equal "files in /etc" "$(grep -v '^opt/' <<<"$(host_state)")" "$(grep -v '^opt/' <<<"$before")"
+  host_edits_are_kept
+  keep back install
+  contains "$(<"$SCRATCH/back")" ", 0 failed"
+  equal "the host" "$(host_state)" "$before"
+  host_edits_are_kept
+  runs_from_store
+  equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)" "$first"
+}
+
 boot trixie
 traces >"$SCRATCH/before"
 test "install" run_until_verify "${INSTALL[@]}"
@@ -192,8 +212,10 @@ test "the old release is removed" old_release_is_gone
 test "an upgrade of one file restarts one unit" restarts_only_changed_units
 test "a downgrade is refused" downgrade_is_refused
 test "--allow-downgrade accepts a downgrade" downgrade_is_allowed
+test "a release archive replaces a checkout's release, and the reverse" \
+  archive_replaces_checkout_and_back
 test "a Grafana that does not start is rolled back, with its database" broken_grafana_is_rolled_back
 test "an uninstall keeps edits" uninstall_keeps_edits
 test "a later install reuses them" reinstall_keeps_edits
 in_container rm -rf "$NEXT" "$NEXT_ARCHIVES" "$NEXT_SERVICE"
-test "a purge leaves no trace" purge_leaves_no_trace "$SCRATCH/before"
+test "a purge by the release archive leaves no trace" purge_by_archive "$SCRATCH/before"

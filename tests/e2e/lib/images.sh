@@ -6,9 +6,9 @@ declare -A IMAGES=(
   ["trixie"]='trixie ca-certificates curl unzip iproute2'
   ["bookworm"]='bookworm ca-certificates curl unzip'
   ["bare-bookworm"]='bookworm'
+  ["bare"]='trixie'
 )
 [[ -z ${ALL-} ]] || IMAGES+=(
-  ["bare"]='trixie'
   ["forky"]='forky ca-certificates curl unzip iproute2'
 )
 

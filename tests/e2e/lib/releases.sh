@@ -1,4 +1,5 @@
-# A release that follows the one of this checkout, made in the container from a copy of it.
+# Releases to upgrade to: one that follows this checkout's, made in the container from a copy of it,
+# and the release archive of this checkout.
 # shellcheck shell=bash
 
 # The next release has a checkout, archives and a service of its own.
@@ -68,4 +69,41 @@ runs_from_store() {
     equal "program of $component" "$(in_container readlink "/proc/$pid/exe")" \
       "$(in_container readlink -f "/opt/metrics-stack/$component/bin/$component")"
   done
+}
+
+# clone_checkout DIRECTORY: clones the last commit. Another user can own the checkout, which git
+# accepts only in a file, because the process that reads the checkout gets no options.
+clone_checkout() {
+  printf '[safe]\n\tdirectory = *\n' >"$1.config"
+  GIT_CONFIG_GLOBAL=$1.config git clone --quiet "$ROOT" "$1"
+}
+
+# make_archive DIRECTORY: makes the release archive of the last commit in a clone there.
+make_archive() { clone_checkout "$1" && "$1/release.sh"; }
+
+# release_archive: prints the path of the release archive, which the scenarios of a run share.
+release_archive() {
+  (
+    flock 9
+    [[ -d $WORK/clone/dist ]] || make_archive "$WORK/clone" >&2
+  ) 9>"$WORK/clone.lock" || return 1
+  echo "$WORK"/clone/dist/*.tar.gz
+}
+
+# The release archive is unpacked here in the container.
+readonly UNPACKED=/usr/src/release
+install_archive() {
+  in_container "$UNPACKED/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf"
+}
+unpack_archive() {
+  local archive
+  archive=$(release_archive) || return 1
+  in_container mkdir -p "$UNPACKED"
+  in_container tar xz --strip-components=1 --directory "$UNPACKED" <"$archive"
+}
+
+# purge_by_archive TRACES: leaves no trace of any install.
+purge_by_archive() {
+  keep purge in_container "$UNPACKED/uninstall.sh" --purge
+  same_traces "$1"
 }
