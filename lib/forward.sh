@@ -107,7 +107,7 @@ forward() {
   fi
 }
 
-# store_secret SETTING: stores standard input in a file of root's, unless it is stored already.
+# store_secret SETTING: stores standard input in a root-only file, unless it is stored already.
 store_secret() {
   local file
   mkdir -p "$CREDENTIALS"
