@@ -20,6 +20,9 @@
 #   --forward-query-url URL       base of its query API, if it can't be derived
 #   --no-forward                  stop forwarding
 #   --role agent|full             agent: only the service and Alloy (default: full)
+#   --notify FILE                 send the alerts as Alertmanager's configuration FILE says, and
+#                                 verify it with a test message
+#   --no-notify                   stop notifications
 #   --allow-downgrade             allow replacing a component with an older version
 #   --dry-run                     print the changes without making them
 #   --help, --version             print this, or the version
@@ -51,6 +54,7 @@ main() {
   if ((${#OPTIONS[@]} > 0)) && [[ -n ${SETTINGS["url"]-} ]]; then run forward; fi
   run fetch
   if [[ -n $PASSWORD_FILE ]]; then store_password; fi
+  if [[ -n $NOTIFY ]]; then store_secret notify < <(text_of "$NOTIFY"); fi
   run release
   run activate "$NEW_RELEASE"
   if [[ -n $DRY_RUN ]]; then exit 0; fi
@@ -70,6 +74,7 @@ parse_options() {
   while (($#)); do
     case $1 in
     --no-forward) OPTIONS["none"]=1 ;;
+    --no-notify) NO_NOTIFY=1 ;;
     --allow-downgrade) ALLOW_DOWNGRADE=1 ;;
     --dry-run) DRY_RUN=1 ;;
     --help) manual && exit ;;
@@ -85,6 +90,7 @@ parse_options() {
     SERVICE_BINARY=$ROOT/bin/metrics-service
   fi
   [[ -z $FROM || -z $DOWNLOAD ]] || usage_error "--from and --download exclude each other"
+  [[ -z $NOTIFY || -z $NO_NOTIFY ]] || usage_error "--notify and --no-notify exclude each other"
   [[ $FROM != "$CACHE" ]] || usage_error "files in $CACHE are used without --from"
 }
 
@@ -99,6 +105,7 @@ parse_value() {
   --service-binary) need_path -f file "$@" && SERVICE_BINARY=$(realpath "$2") ;;
   --grafana-password-file) need_path -f file "$@" && PASSWORD_FILE=$(realpath "$2") ;;
   --role) need_value "$@" && OPTIONS["role"]=$2 ;;
+  --notify) need_path -f file "$@" && NOTIFY=$(realpath "$2") ;;
   --forward-url | --forward-user | --forward-tenant | --forward-query-url)
     need_value "$@" && OPTIONS[$name]=$2
     ;;
@@ -117,6 +124,7 @@ need_path() {
 
 download_only() {
   local component
+  apply_role
   check_architecture
   check_pins
   has curl || fail_check "curl is not installed" "install the package curl"
@@ -130,7 +138,11 @@ download_only() {
 # A failed check causes no rollback (see finish), because the check itself might be wrong.
 verify() {
   local options=()
-  if [[ -z $CHANGED ]]; then options=(--quick); fi
+  if [[ -z $CHANGED ]]; then
+    options=(--quick)
+  elif role_has alertmanager && [[ -n $(changes alertmanager) ]]; then
+    options=(--notify-test)
+  fi
   # Closes fd 9, the lock: verify.sh changes nothing.
   bash "$ROOT/verify.sh" "${options[@]}" 9<&- ||
     die "the stack is running, but some checks failed" "fix them, then run: $SCRIPTS/verify.sh"

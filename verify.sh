@@ -7,6 +7,7 @@
 #   --quick               units and endpoints only
 #   --grafana-login FILE  a file with user:password for Grafana (default: admin:admin, or as root
 #                         the password that install.sh stored)
+#   --notify-test         send a test message, and check that it is delivered
 #   --report FILE         write a bug report to FILE; run as root to include the journal
 #   --help                print this
 #
@@ -23,6 +24,7 @@ main() {
   while (($#)); do
     case $1 in
     --quick) quick=1 ;;
+    --notify-test) NOTIFY_TEST=1 ;;
     --grafana-login)
       [[ -r ${2-} ]] || usage_error "$1: no readable file: ${2-}"
       login_file=$2
@@ -44,6 +46,8 @@ main() {
   has curl || die "curl is not installed" "install the package curl"
   load_settings
   apply_role
+  [[ -z $NOTIFY_TEST ]] || role_has alertmanager ||
+    die "notifications are not configured" "run: sudo $SCRIPTS/install.sh --notify FILE"
   if [[ -z $login_file && -r ${SETTINGS["admin-password"]-} ]]; then
     login=admin:$(<"${SETTINGS["admin-password"]}")
   fi

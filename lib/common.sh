@@ -20,12 +20,12 @@ readonly PRIVATE=/var/lib/private
 readonly SERVICE_NEW=$STORE/.service STAGED=$RUN/release
 
 # A release archive has the service, a checkout builds it. The others are upstream archives.
-readonly COMPONENTS=(prometheus metrics-service alloy grafana)
-# Without Prometheus and Grafana in the role agent:
-ARCHIVE_COMPONENTS=(prometheus alloy grafana)
-UNITS=(metrics-stack.target metrics-prometheus.service metrics-service.socket
-  metrics-service.service metrics-alloy.service metrics-alloy-ui.socket metrics-alloy-ui.service
-  metrics-grafana.service)
+readonly COMPONENTS=(alertmanager prometheus metrics-service alloy grafana)
+# apply_role removes those that this host does not have.
+ARCHIVE_COMPONENTS=(alertmanager prometheus alloy grafana)
+UNITS=(metrics-stack.target metrics-alertmanager.service metrics-prometheus.service
+  metrics-service.socket metrics-service.service metrics-alloy.service metrics-alloy-ui.socket
+  metrics-alloy-ui.service metrics-grafana.service)
 
 # Globals. Options of install.sh:
 FROM='' DOWNLOAD=''              # directory to read archives from, or to download them to
@@ -34,6 +34,7 @@ SERVICE_BINARY=''                # program to use as the service
 ALLOW_DOWNGRADE='' DRY_RUN=''    # not empty if the option is given
 declare -A OPTIONS=()            # of forwarding: keys of SETTINGS, credential files, `none`
 PASSWORD_FILE=''                 # file with Grafana's password of admin
+NOTIFY='' NO_NOTIFY=''           # file with Alertmanager's configuration; not empty to remove it
 # Progress of a run:
 STEP='' PREVIOUS=''             # install.sh: current step, release before this run
 RELEASE='' PLAN=''              # activate: release being activated, changes it needs

@@ -11,6 +11,7 @@ check_configuration() {
   ! role_has prometheus || check_prometheus
   check_alloy
   ! role_has grafana || check_grafana
+  ! role_has alertmanager || check_alertmanager
   exit_on_problems
 }
 

@@ -1,12 +1,12 @@
 # Forwarding to a central server, and the role of a host that stores no samples itself.
 
-# SETTINGS: role (agent or nothing), url, user, tenant, query-url, and the files password, token, ca
-# and admin-password (Grafana's). The release keeps them in its file `options`. A changed file gets
-# a new path, so a rollback restores the old one.
+# SETTINGS: role (agent or nothing), url, user, tenant, query-url, and the files password, token,
+# ca, admin-password (Grafana's) and notify (Alertmanager's configuration). The release keeps them
+# in its file `options`. A changed file gets a new path, so a rollback restores the old one.
 declare -A SETTINGS=() STORED=()
 CREDENTIALS=$STATE/credentials
 readonly FORWARD_NAMES=(url user tenant query-url password token ca)
-readonly SETTING_NAMES=(role "${FORWARD_NAMES[@]}" admin-password)
+readonly SETTING_NAMES=(role "${FORWARD_NAMES[@]}" admin-password notify)
 
 # load_settings: from the pending release, the active one, or the last one before an uninstall.
 load_settings() {
@@ -19,14 +19,18 @@ load_settings() {
   while read -r key value; do SETTINGS[$key]=$value STORED[$key]=$value; done <"$release/options"
 }
 
-# role_has NAME: NAME is or contains the name of a component.
-role_has() { [[ ${SETTINGS["role"]-} != agent || $1 != *@(prometheus|grafana)* ]]; }
+# role_has NAME: NAME is or contains the name of a component. Alertmanager's files are named after
+# it, except the directory alertmanagers.d, which is always there.
+role_has() {
+  [[ ${SETTINGS["role"]-} != agent || $1 != *@(prometheus|grafana)* ]] &&
+    [[ -n ${SETTINGS["notify"]-}$NOTIFY || $1 != *alertmanager?(.*) ]]
+}
 # apply_role: removes what the role does not have from the lists.
 apply_role() {
-  if ! role_has prometheus; then
-    ARCHIVE_COMPONENTS=(alloy)
-    mapfile -t UNITS < <(printf '%s\n' "${UNITS[@]}" | grep -v -E 'prometheus|grafana')
-  fi
+  local name components=() units=()
+  for name in "${ARCHIVE_COMPONENTS[@]}"; do ! role_has "$name" || components+=("$name"); done
+  for name in "${UNITS[@]}"; do ! role_has "$name" || units+=("$name"); done
+  ARCHIVE_COMPONENTS=("${components[@]}") UNITS=("${units[@]}")
 }
 
 # merge_settings: applies this run's options to the stored settings. A new URL replaces those of
@@ -35,6 +39,7 @@ merge_settings() {
   local key
   load_settings
   if [[ -n $DRY_RUN ]]; then CREDENTIALS=$RUN/credentials; fi
+  if [[ -n $NO_NOTIFY ]]; then unset 'SETTINGS["notify"]'; fi
   if [[ -n ${OPTIONS["none"]-}${OPTIONS["url"]-} ]]; then
     for key in "${FORWARD_NAMES[@]}"; do unset "SETTINGS[$key]"; done
   fi
@@ -66,6 +71,8 @@ check_settings() {
     usage_error "an agent stores no samples: add --forward-url URL, or use --role full"
   [[ -z $PASSWORD_FILE || $role != agent ]] ||
     usage_error "an agent has no Grafana: omit --grafana-password-file, or use --role full"
+  [[ -z ${SETTINGS["notify"]-}$NOTIFY || $role != agent ]] ||
+    usage_error "an agent has no alerts, the central server notifies: use --no-notify"
   for key in "${!OPTIONS[@]}"; do
     [[ $key != @(role|none) ]] || continue
     [[ -z ${OPTIONS["none"]-} ]] ||

@@ -68,6 +68,9 @@ metrics-stack $VERSION is running, reachable from this host only:
   Alloy       http://127.0.0.1:3000  scrape targets and pipeline
   Prometheus  http://127.0.0.1:9090  samples and alerts
   Service     http://127.0.0.1:8000  /health, /metrics, /simulate-load
+END
+    ! role_has alertmanager || say "  Alerts      http://127.0.0.1:9093  notifications, silences"
+    cat <<END
 SSH tunnel:          ssh $tunnel ${SUDO_USER:-root}@$(uname -n)
 Generate traffic:    curl 'http://127.0.0.1:8000/simulate-load?duration_ms=500'
 END

@@ -7,8 +7,8 @@
 # An uninstall activates this release, which does not exist and so has no files.
 readonly EMPTY_RELEASE=$RELEASES/nothing
 
-# In the order of their updates: Prometheus first, so that it is up when Alloy sends.
-readonly UNIT_GROUPS=(stack prometheus metrics-service alloy alloy-ui grafana)
+# In the order of their updates: each is up when Prometheus sends alerts, or Alloy samples.
+readonly UNIT_GROUPS=(stack alertmanager prometheus metrics-service alloy alloy-ui grafana)
 
 # group_of PATH: prints the unit group that is restarted for a change of that file.
 group_of() {
@@ -18,6 +18,7 @@ group_of() {
   etc/alloy/* | systemd/metrics-alloy.*) echo alloy ;;
   systemd/metrics-alloy-ui.*) echo alloy-ui ;;
   etc/grafana/* | systemd/metrics-grafana.*) echo grafana ;;
+  systemd/metrics-alertmanager.*) echo alertmanager ;;
   *) echo stack ;;
   esac
 }

@@ -7,6 +7,7 @@ readonly NEED_SYSTEMD=249 NEED_GLIBC=2.28
 
 preflight() {
   role_has prometheus || NEED_DOWNLOADS=150 NEED_PROGRAMS=500 NEED_MEMORY=200 WANT_MEMORY=400
+  ! role_has alertmanager || ((NEED_DOWNLOADS += 40, NEED_PROGRAMS += 100, NEED_MEMORY += 30))
   check_system
   check_memory
   check_pins
@@ -120,7 +121,8 @@ check_ports() {
   while [[ -n $(systemctl list-jobs --no-legend 'metrics-*' 2>/dev/null) ]] && ((--tries)); do
     sleep 0.5
   done
-  for entry in service:8000 alloy-ui:3000 alloy:12345 prometheus:9090 grafana:3001; do
+  for entry in service:8000 alloy-ui:3000 alloy:12345 prometheus:9090 grafana:3001 \
+    alertmanager:9093; do
     name=metrics-${entry%:*} port=${entry#*:}
     if ! role_has "$name" || is_active "$name.service" || is_active "$name.socket"; then
       continue

@@ -62,6 +62,7 @@ unpack() {
   # SELinux labels files in bin/ as executable. Grafana's archive has such a directory.
   case $1 in
   prometheus) mv "$new/prometheus" "$new/promtool" "$new/bin/" ;;
+  alertmanager) mv "$new/alertmanager" "$new/amtool" "$new/bin/" ;;
   alloy) mv "$new/alloy-linux-$(architecture)" "$new/bin/alloy" && chmod 0755 "$new/bin/alloy" ;;
   esac || die "$2 lacks files of $1" "correct the line of $1 in $VERSIONS"
   [[ -x $new/bin/$1 ]] ||
@@ -85,6 +86,7 @@ stage_release() {
   done
   stage_forwarding
   if [[ -n ${SETTINGS["admin-password"]-} ]] && role_has grafana; then stage_password; fi
+  if role_has alertmanager; then pass_secret alertmanager notify notify; fi
 }
 
 # Prints the shipped files. In a checkout, Git knows which ones are stray.

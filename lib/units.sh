@@ -21,6 +21,7 @@ ready_url() {
   metrics-prometheus.service) echo 9090/-/ready ;;
   metrics-alloy.service) echo 12345/-/ready ;;
   metrics-grafana.service) echo 3001/api/health ;;
+  metrics-alertmanager.service) echo 9093/-/ready ;;
   esac
 }
 

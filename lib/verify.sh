@@ -50,7 +50,11 @@ verify_all() {
     endpoint "Prometheus" metrics-prometheus.service 9090 /-/ready /-/healthy
     endpoint "Grafana" metrics-grafana.service 3001 /api/health
   fi
+  if role_has alertmanager; then
+    endpoint "Alertmanager" metrics-alertmanager.service 9093 /-/ready /-/healthy
+  fi
   [[ -n $1 ]] || verify_pipeline "${@:2}"
+  if [[ -n ${OPEN[9093]-} ]]; then verify_notifications "$1"; fi
   say "$PASSED passed, $FAILED failed"
   # If all units are disabled, nothing is verified.
   ((FAILED == 0 && PASSED > 0))

@@ -1,0 +1,106 @@
+# Notifications: Alertmanager with the administrator's configuration, and a test message.
+
+# Set by verify.sh --notify-test.
+NOTIFY_TEST=''
+
+# check_alertmanager: amtool reads the file as the unit does. Masks values in its errors, because
+# they can be parts of passwords.
+check_alertmanager() {
+  local output
+  # shellcheck disable=SC2016  # for systemd-run
+  output=$(systemd-run --quiet --pipe --wait --collect --property=DynamicUser=yes \
+    --property=LoadCredential="notify:${SETTINGS["notify"]}" \
+    "$(store_path alertmanager)/bin/amtool" check-config '${CREDENTIALS_DIRECTORY}/notify' \
+    2>&1 </dev/null) ||
+    fail_check "Alertmanager refuses its configuration: $(sed -E "
+      /^amtool: error|^$/d; s/^Checking '.*'  FAILED: //
+      s/\`[^\`]*\`/…/g; s/(parse|port) \"[^\"]*\"/\1 …/g" <<<"$output")" \
+      "correct ${NOTIFY:-${SETTINGS["notify"]}}; docs/notifications.md has examples"
+}
+
+# verify_notifications QUICK
+verify_notifications() {
+  if [[ -z $1 && -n ${OPEN[9090]-} ]]; then
+    check "Prometheus sends alerts to Alertmanager" 20 \
+      "compare: diff {$ETC,$OPT/current/etc}/prometheus/prometheus.yml" alerts_are_sent
+    check "no notification failed in the last 15 minutes" 0 "sudo $(journal_hint alertmanager)" \
+      no_notification_failed
+  fi
+  if [[ -n $NOTIFY_TEST ]]; then verify_test_message; fi
+}
+
+alerts_are_sent() {
+  curl_local 9090/api/v1/alertmanagers | grep '"activeAlertmanagers":\[{.*:9093/' >/dev/null ||
+    fail "it has no Alertmanager"
+}
+
+# no_notification_failed: failures before the last start of Alertmanager do not count.
+no_notification_failed() {
+  local metric=alertmanager_notifications_failed_total failed
+  curl_local 9093/metrics | grep "^$metric{.* [1-9]" >/dev/null || return 0
+  failed=$(query_prometheus "ceil(sum(increase($metric{job=\"alertmanager\"}[15m]))) > 0")
+  [[ -z $failed ]] || fail "$failed failed"
+}
+
+# verify_test_message: sends an alert and waits until Alertmanager has tried to deliver it, which
+# takes the route's group_wait, 30 s by default.
+verify_test_message() {
+  local before tried end
+  before=$(notification_counts) || :
+  check "Alertmanager accepts a test alert" 0 "$(journal_hint alertmanager)" send_test_alert
+  [[ -n $OK ]] || return 0
+  end=$(($(uptime_now) + TIMEOUT))
+  until tried=$(deliveries "$before") && were_tried "$tried" || (($(uptime_now) >= end)); do
+    sleep 0.5
+  done
+  tried=$(cut -d' ' -f2- <<<"$tried" | paste -sd,)
+  check "test message delivered to ${tried:-a receiver}" 5 \
+    "correct the configuration: sudo $SCRIPTS/install.sh --notify FILE" is_delivered "$before"
+}
+
+# send_test_alert: it is resolved after resolve_timeout, 5 minutes by default. The time in its name
+# makes a group of its own, because a group is notified again after minutes or hours only.
+send_test_alert() {
+  local host
+  host=$(uname -n)
+  curl_local 9093/api/v2/alerts --header 'Content-Type: application/json' --data @- <<END
+[{"labels": {"alertname": "Test message $(date +%T)", "severity": "critical", "instance": "$host"},
+  "annotations": {"summary": "metrics-stack: test message from $host",
+    "description": "It is resolved by itself. To send another: \`./verify.sh --notify-test\`"}}]
+END
+}
+
+notification_counts() {
+  curl_local 9093/metrics |
+    grep -E '^alertmanager_notification(s|_requests|_requests_failed)_total\{'
+}
+
+# deliveries BEFORE: prints `STATE RECEIVER (INTEGRATION)` for each new notification. Alertmanager
+# counts it before it is tried, and as failed after minutes of retries, so the requests decide.
+deliveries() {
+  awk -F'[{"]' '
+    { receiver = $5 " (" $3 ")"; count = substr($NF, 3) }
+    NR == FNR { before[$1, receiver] = count; next }
+    { new[$1, receiver] = count - before[$1, receiver] }
+    $1 ~ /notifications_total$/ && new[$1, receiver] { started[receiver] }
+    END {
+      for (receiver in started) {
+        sent = new["alertmanager_notification_requests_total", receiver]
+        failed = new["alertmanager_notification_requests_failed_total", receiver]
+        print (!sent ? "waiting" : sent > failed ? "delivered" : "failed"), receiver
+      }
+    }' <(printf '%s\n' "$1") <(notification_counts)
+}
+were_tried() { [[ -n $1 && $'\n'$1 != *$'\nwaiting '* ]]; }
+
+# is_delivered BEFORE: fails with the reason in the journal, if this user can read it.
+is_delivered() {
+  local states reason
+  states=$(deliveries "$1")
+  [[ -n $states ]] || fail "nothing sent: is it silenced, or group_wait long?" || return
+  were_tried "$states" || fail "no response" || return
+  grep --quiet '^failed' <<<"$states" || return 0
+  reason=$(journalctl --quiet --unit metrics-alertmanager.service --since -2min --output cat \
+    2>/dev/null | sed -n 's/.* err="\(.*\)"$/\1/; T; s/\\"/"/g; p' | tail -n 1) || :
+  fail "${reason:-for the reason, run: sudo $(journal_hint alertmanager)}"
+}
