@@ -61,7 +61,7 @@ CENTRAL = dashboard(
     annotations=[
         annotation(
             "Alerts",
-            'ALERTS{alertstate="firing", alertname=~"Host(DuplicateInstance|NotReporting)"}',
+            f'ALERTS{{{FIRING}, alertname=~"Host(DuplicateInstance|NotReporting)"}}',
             "{{alertname}} {{instance}}",
             RED,
         ),

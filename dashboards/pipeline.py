@@ -12,7 +12,7 @@ from grafana import annotation, dashboard, firing_alerts, graph, of_host, row, s
 ALLOY = 'job="alloy", instance=~"$instance|127[.]0[.]0[.]1:12345"'
 PROMETHEUS = 'job="prometheus"'
 GRAFANA = 'job="grafana"'
-SERVERS = 'job=~"alloy|prometheus|grafana"'
+SERVERS = 'job=~"alloy|prometheus|grafana|alertmanager"'
 ALERTS = of_host("ALERTS", FIRING)
 
 UP_OR_DOWN = {1: ("Up", GREEN), 0: ("Down", RED)}
