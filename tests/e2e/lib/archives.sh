@@ -35,9 +35,9 @@ build_programs() {
 }
 readonly PROGRAMS=$CACHE/target/programs
 
-# fetch_debian: leaves in DEBIAN a directory with the real Prometheus, promtool, node exporter and
-# VictoriaMetrics. They come from Debian's next release, which has the newest Prometheus, by a
-# sources list of their own; this host's apt stays unchanged.
+# fetch_debian: leaves in DEBIAN a directory with the real Prometheus, promtool, Alertmanager, node
+# exporter and VictoriaMetrics. They come from Debian's next release, which has the newest
+# Prometheus, by a sources list of their own; this host's apt stays unchanged.
 fetch_debian() {
   DEBIAN=$CACHE/debian-$(key "$E2E_DIR/lib/archives.sh" "$(mirror)")
   [[ ! -d $DEBIAN ]] || return 0
@@ -51,12 +51,14 @@ fetch_debian() {
     -o Dir::Cache="$lists/cache" -o APT::Sandbox::User=root)
   "${apt[@]}" update
   (cd "$lists" &&
-    "${apt[@]}" download prometheus promtool prometheus-node-exporter victoria-metrics)
+    "${apt[@]}" download prometheus{,-alertmanager,-node-exporter} promtool victoria-metrics)
   for deb in "$lists"/*.deb; do dpkg-deb -x "$deb" "$lists/root"; done
+  # Debian's Alertmanager reads its templates from here, upstream's has them inside.
+  mv "$lists/root/usr/share/prometheus/alertmanager" "$lists/root/usr/bin/alertmanager-templates"
   mv "$lists/root/usr/bin" "$DEBIAN"
 }
 
-# pack_archives: leaves in PACKED the directory of the three archives and their versions.conf.
+# pack_archives: leaves in PACKED the directory of the archives and their versions.conf.
 pack_archives() {
   if [[ -n ${ARCHIVES-} ]]; then
     [[ -f $ARCHIVES/versions.conf ]] || die "$ARCHIVES has no versions.conf"
@@ -70,7 +72,8 @@ pack_archives() {
   local build=$WORK/pack arch
   arch=$(architecture)
   mkdir -p "$build/out"
-  pack_prometheus "$build" "$arch"
+  pack_debian "$build" "$arch" prometheus prometheus promtool
+  pack_debian "$build" "$arch" alertmanager prometheus-alertmanager amtool
   pack_alloy "$build" "$arch"
   pack_grafana "$build" "$arch"
   mv "$build/out" "$PACKED"
@@ -86,15 +89,16 @@ pin() {
   echo "$2 $3 $4 $sum http://127.0.0.1:1/$5" >>"$1/versions.conf"
 }
 
-pack_prometheus() {
+# pack_debian DIR ARCHITECTURE COMPONENT PROGRAM TOOL
+pack_debian() {
   local version dir
-  version=$("$DEBIAN/prometheus" --version 2>&1 |
-    sed -n 's/^prometheus, version \([0-9.]*\).*/\1/p')
-  dir=prometheus-$version.linux-$2
+  version=$("$DEBIAN/$4" --version 2>&1 | sed -n "s/^$3, version \([0-9.]*\).*/\1/p")
+  dir=$3-$version.linux-$2
   mkdir "$1/$dir"
-  cp "$DEBIAN/prometheus" "$DEBIAN/promtool" "$1/$dir/"
+  cp "$DEBIAN/$4" "$1/$dir/$3"
+  cp "$DEBIAN/$5" "$1/$dir/"
   tar --create --directory "$1" "$dir" | gzip -1 >"$1/out/$dir.tar.gz"
-  pin "$1/out" prometheus "$version" "$2" "$dir.tar.gz"
+  pin "$1/out" "$3" "$version" "$2" "$dir.tar.gz"
 }
 
 pack_alloy() {
@@ -118,7 +122,7 @@ pack_grafana() {
 # make_payload: makes the overlay layer that every container has on top of its image.
 make_payload() {
   local layer=$WORK/payload file
-  mkdir -p "$layer"{"$CHECKOUT","$ARCHIVE_DIR","$HELPERS"}
+  mkdir -p "$layer"{"$CHECKOUT","$ARCHIVE_DIR","$HELPERS",/usr/share/prometheus}
   # Uncommitted files are tested too, ignored ones are not.
   git -c safe.directory='*' -C "$ROOT" ls-files -z \
     --cached --others --exclude-standard --deduplicate |
@@ -131,5 +135,6 @@ make_payload() {
   cp "$PROGRAMS/metrics-service" "$layer$SERVICE"
   cp "$PROGRAMS"/{load,web} "$layer$HELPERS"
   cp "$DEBIAN"/{prometheus,prometheus-node-exporter,victoria-metrics,vmauth} "$layer$HELPERS"
+  cp -r "$DEBIAN/alertmanager-templates" "$layer/usr/share/prometheus/alertmanager"
   chmod -R u=rwX,go=rX "$layer"
 }

@@ -23,6 +23,8 @@ install_host_tools() {
   need ss iproute2
   local tool
   for tool in zip curl git slirp4netns openssl python3; do need "$tool" "$tool"; done
+  # For Debian's Python, whichever comes first in PATH.
+  /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || packages+=(python3-aiosmtpd)
   if ((${#packages[@]} == 0)); then
     [[ -n $(apt-get indextargets 'Created-By: Packages') ]] || apt-get -qq update
     return

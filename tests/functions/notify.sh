@@ -1,0 +1,81 @@
+# Which deliveries count, and when notifications are configured.
+# shellcheck shell=bash
+
+# has_stored SETTING VALUE...: makes a release with these settings the active one.
+has_stored() {
+  mkdir -p "$RELEASES/0.1.0" "$OPT"
+  printf '%s %s\n' "$@" >"$RELEASES/0.1.0/options"
+  ln -sfn releases/0.1.0 "$OPT/current"
+}
+
+test_forwarding_options_keep_notifications() {
+  local key
+  has_stored url https://a.example/w notify /var/a
+  for key in none url; do
+    OPTIONS=(["$key"]=https://b.example/w)
+    merge_settings
+    equal "notify after $key" "${SETTINGS["notify"]}" /var/a
+  done
+  OPTIONS=() NO_NOTIFY=1
+  merge_settings
+  equal "notify after --no-notify" "${SETTINGS["notify"]-}" ""
+  equal "url after --no-notify" "${SETTINGS["url"]}" https://a.example/w
+}
+
+test_agents_have_no_notifications() {
+  has_stored url https://a.example/w notify /var/a
+  OPTIONS=(["role"]=agent)
+  fails merge_settings
+  contains "$OUTPUT" "the central server notifies: use --no-notify"
+  NO_NOTIFY=1
+  merge_settings
+  equal "components" "${ARCHIVE_COMPONENTS[*]}" alloy
+}
+
+test_only_its_own_files_depend_on_alertmanager() {
+  local name
+  for name in alertmanager metrics-alertmanager.service etc/prometheus/rules/alertmanager.yml; do
+    fails role_has "$name"
+  done
+  role_has etc/prometheus/alertmanagers.d/.keep
+  role_has etc/prometheus/prometheus.yml
+  apply_role
+  equal "components" "${ARCHIVE_COMPONENTS[*]}" "prometheus alloy grafana"
+  lacks "${UNITS[*]}" alertmanager
+}
+
+# counts INTEGRATION NOTIFICATIONS REQUESTS FAILED
+counts() {
+  printf "alertmanager_notification%s_total{integration=\"$1\",receiver_name=\"on call\"} %s\n" \
+    s "$2" _requests "$3" _requests_failed "$4"
+}
+# Before: 7 notifications, 9 requests, 2 of them failed.
+test_a_delivery_is_a_request_that_succeeds() {
+  local before expected notifications requests failed
+  before=$(counts email 7 9 2 && counts slack 1 1 0)
+  while IFS='|' read -r notifications requests failed expected; do
+    notification_counts() {
+      counts email "$notifications" "$requests" "$failed" && counts slack 1 1 0
+    }
+    equal "$notifications $requests $failed" "$(deliveries "$before")" "$expected"
+  done <<'END'
+7|9|2|
+8|9|2|waiting on call (email)
+8|10|2|delivered on call (email)
+8|10|3|failed on call (email)
+8|12|4|delivered on call (email)
+END
+}
+
+test_each_receiver_must_have_been_tried() {
+  local before
+  before=$(counts email 7 9 2 && counts slack 1 1 0)
+  notification_counts() { counts email 8 10 2 && counts slack 2 1 0; }
+  fails is_delivered "$before"
+  contains "$OUTPUT" "no response"
+  notification_counts() { counts email 8 10 2 && counts slack 2 2 1; }
+  fails is_delivered "$before"
+  contains "$OUTPUT" "for the reason, run: sudo journalctl"
+  notification_counts() { counts email 8 10 2 && counts slack 2 3 1; }
+  is_delivered "$before"
+}
