@@ -38,12 +38,13 @@ grafana_has_plugin() {
     fail "it is not"
 }
 
+# grafana_answers LOGIN JOB
 grafana_answers() {
   local query='{"from":"now-5m","to":"now","queries":[{"refId":"A","instant":true,
-    "datasource":{"uid":"prometheus"},"expr":"up{job=\"metrics_service\"}"}]}'
+    "datasource":{"uid":"prometheus"},"expr":"up{job=\"'$2'\"}"}]}'
   grafana "$1" api/ds/query --header 'Content-Type: application/json' --data "$query" 2>/dev/null |
     grep '"values":\[\[[0-9]*\],\[1\]\]' >/dev/null ||
-    fail "no value for up{job=\"metrics_service\"} through its data source"
+    fail "no value for up{job=\"$2\"} through its data source"
 }
 
 # is_login_rejected LOGIN LOGIN-FILE: wrong logins lock the account, so a rejected login that is not

@@ -43,6 +43,16 @@ verify_needs_no_root() {
   contains "$(as_nobody "$CHECKOUT/verify.sh")" ", 0 failed"
 }
 
+disabled_units_are_skipped() {
+  local units=(metrics-service.socket metrics-service.service)
+  in_container systemctl --quiet disable --now "${units[@]}"
+  keep verify verify
+  contains "$(<"$SCRATCH/verify")" "- unit metrics-service.service: disabled"
+  contains "$(<"$SCRATCH/verify")" "✓ Grafana answers a query"
+  contains "$(<"$SCRATCH/verify")" ", 0 failed"
+  in_container systemctl --quiet enable --now "${units[@]}"
+}
+
 scrapes_another_application() {
   local labels
   in_container systemd-run --quiet --unit=application "$SERVICE" --listen 127.0.0.1:8100
@@ -260,6 +270,7 @@ test "a second install changes nothing" second_install_changes_nothing
 test "service, Alloy's UI, Prometheus and Grafana respond" can_be_checked_by_hand
 test "ten requests become samples" requests_become_samples
 test "verify.sh needs no root" verify_needs_no_root
+test "verify.sh skips disabled units" disabled_units_are_skipped
 test "a target file adds an application" scrapes_another_application
 test "the target stops and starts all units" target_stops_and_starts_all
 test "the target restarts all units, ten times" target_restarts_all

@@ -13,9 +13,10 @@ make_next() {
   local component arch url work archive
   work=$(mktemp -d "$SCRATCH/next.XXXXXX")
   mkdir "$work/out"
-  while read -r component _ arch _ url; do
-    [[ $component != '#'* && -n $component ]] || continue
+  while read -r component _ arch _ url _; do
     archive=$work/out/${url##*/}
+    # The shipped versions.conf also has the archives of the other architecture.
+    [[ $component != '#'* && -f $WORK/payload$ARCHIVE_DIR/${url##*/} ]] || continue
     repack "$WORK/payload$ARCHIVE_DIR/${url##*/}" "$archive"
     echo "$component 99.0.0 $arch $(sha256sum "$archive" | cut -d' ' -f1) $url" \
       >>"$work/out/versions.conf"
