@@ -73,6 +73,16 @@ installed_state() {
     grep -v -E '/(last-version-alertmanager|releases/.*)|\.keep|releases/' | sort
 }
 
+host_label_is_the_present_name() {
+  local name
+  for name in web-2 web-1; do
+    in_container hostname "$name"
+    in_container systemctl restart metrics-prometheus.service
+    eventually 20 has_host_label "$name"
+  done
+}
+has_host_label() { get 9090/api/v1/status/config | grep "host: $1"; }
+
 mistakes_are_refused() {
   example 1 | sed 's/smtp_from/smtp_form/' | copy_in /usr/src/wrong.yml
   refuses 1 "line 3: field smtp_form not found" install --notify /usr/src/wrong.yml
@@ -238,6 +248,7 @@ example 3 | copy_in /usr/src/webhook.yml
 watchdog_example | copy_in /usr/src/watchdog.yml
 traces >"$SCRATCH/before"
 test "a default install has nothing of Alertmanager" default_install_has_nothing_of_it
+test "a restart of Prometheus renews the label host" host_label_is_the_present_name
 test "a test message arrives by mail" mail_arrives
 test "mistakes are refused before anything changes" mistakes_are_refused
 test "the examples of docs/notifications.md are valid" examples_are_valid
