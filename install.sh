@@ -140,7 +140,7 @@ verify() {
   local options=()
   if [[ -z $CHANGED ]]; then
     options=(--quick)
-  elif role_has alertmanager && [[ -n $(changes alertmanager) ]]; then
+  elif is_active metrics-alertmanager.service && [[ -n $(changes alertmanager) ]]; then
     options=(--notify-test)
   fi
   # Closes fd 9, the lock: verify.sh changes nothing.

@@ -1,7 +1,7 @@
 # Notifications: Alertmanager with the administrator's configuration, and a test message.
 
-# Set by verify.sh --notify-test.
-NOTIFY_TEST=''
+# Set by verify.sh --notify-test; the receivers of the test message.
+NOTIFY_TEST='' RECEIVERS=''
 
 # check_alertmanager: amtool reads the file as the unit does. Masks values in its errors, because
 # they can be parts of passwords.
@@ -26,7 +26,6 @@ verify_notifications() {
     check "no notification failed in the last 15 minutes" 0 "sudo $(journal_hint alertmanager)" \
       no_notification_failed
   fi
-  if [[ -n $NOTIFY_TEST ]]; then verify_test_message; fi
 }
 
 alerts_are_sent() {
@@ -45,10 +44,13 @@ no_notification_failed() {
 # verify_test_message: sends an alert and waits until Alertmanager has tried to deliver it, which
 # takes the route's group_wait, 30 s by default.
 verify_test_message() {
-  local before tried end
+  local before tried end name
+  # The time makes a group of its own: a group is notified again after minutes or hours only.
+  name="Test message $(date +%T)"
   before=$(notification_counts) || :
-  check "Alertmanager accepts a test alert" 0 "$(journal_hint alertmanager)" send_test_alert
+  check "Alertmanager accepts a test alert" 0 "$(journal_hint alertmanager)" send_test_alert "$name"
   [[ -n $OK ]] || return 0
+  RECEIVERS=$(receivers_of "$name") || :
   end=$(($(uptime_now) + TIMEOUT))
   until tried=$(deliveries "$before") && were_tried "$tried" || (($(uptime_now) >= end)); do
     sleep 0.5
@@ -58,16 +60,23 @@ verify_test_message() {
     "correct the configuration: sudo $SCRIPTS/install.sh --notify FILE" is_delivered "$before"
 }
 
-# send_test_alert: it is resolved after resolve_timeout, 5 minutes by default. The time in its name
-# makes a group of its own, because a group is notified again after minutes or hours only.
+# send_test_alert NAME: it is resolved after resolve_timeout, 5 minutes by default.
 send_test_alert() {
   local host
   host=$(uname -n)
   curl_local 9093/api/v2/alerts --header 'Content-Type: application/json' --data @- <<END
-[{"labels": {"alertname": "Test message $(date +%T)", "severity": "critical", "instance": "$host"},
+[{"labels": {"alertname": "$1", "severity": "critical", "instance": "$host"},
   "annotations": {"summary": "metrics-stack: test message from $host",
     "description": "It is resolved by itself. To send another: \`./verify.sh --notify-test\`"}}]
 END
+}
+
+# receivers_of NAME: prints a label for each receiver of an alert, as in Alertmanager's metrics.
+# JSON also escapes <, > and &.
+receivers_of() {
+  curl_local 9093/api/v2/alerts --get --data-urlencode "filter=alertname=\"$1\"" |
+    grep -o -E '"name":"([^"\\]|\\.)*"' |
+    sed 's/"name":/receiver_name=/; s/\\u0026/\&/g; s/\\u003c/</g; s/\\u003e/>/g'
 }
 
 notification_counts() {
@@ -75,8 +84,10 @@ notification_counts() {
     grep -E '^alertmanager_notification(s|_requests|_requests_failed)_total\{'
 }
 
-# deliveries BEFORE: prints `STATE RECEIVER (INTEGRATION)` for each new notification. Alertmanager
-# counts it before it is tried, and as failed after minutes of retries, so the requests decide.
+# deliveries BEFORE: prints `STATE RECEIVER (INTEGRATION)` for each new notification to one of
+# RECEIVERS. Others get alerts of their own meanwhile, such as those of a dead man's switch.
+# Alertmanager counts a notification before it is tried, and as failed after minutes of retries, so
+# the requests decide.
 deliveries() {
   awk -F'[{"]' '
     { receiver = $5 " (" $3 ")"; count = substr($NF, 3) }
@@ -89,7 +100,7 @@ deliveries() {
         failed = new["alertmanager_notification_requests_failed_total", receiver]
         print (!sent ? "waiting" : sent > failed ? "delivered" : "failed"), receiver
       }
-    }' <(printf '%s\n' "$1") <(notification_counts)
+    }' <(printf '%s\n' "$1") <(notification_counts | grep --fixed-strings "$RECEIVERS")
 }
 were_tried() { [[ -n $1 && $'\n'$1 != *$'\nwaiting '* ]]; }
 

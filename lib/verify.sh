@@ -55,6 +55,7 @@ verify_all() {
   fi
   [[ -n $1 ]] || verify_pipeline "${@:2}"
   if [[ -n ${OPEN[9093]-} ]]; then verify_notifications "$1"; fi
+  if [[ -n $NOTIFY_TEST ]]; then verify_test_message; fi
   say "$PASSED passed, $FAILED failed"
   # If all units are disabled, nothing is verified.
   ((FAILED == 0 && PASSED > 0))

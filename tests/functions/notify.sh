@@ -79,3 +79,23 @@ test_each_receiver_must_have_been_tried() {
   notification_counts() { counts email 8 10 2 && counts slack 2 3 1; }
   is_delivered "$before"
 }
+
+# A dead man's switch notifies its receiver while the test message waits for its group.
+test_only_receivers_of_the_test_message_count() {
+  local before
+  before=$(counts email 7 9 2 && counts slack 1 1 0 | sed 's/on call/ping/')
+  notification_counts() { counts email 7 9 2 && counts slack 2 2 0 | sed 's/on call/ping/'; }
+  RECEIVERS='receiver_name="on call"'
+  equal "deliveries" "$(deliveries "$before")" ""
+  fails is_delivered "$before"
+  contains "$OUTPUT" "nothing sent"
+}
+
+test_receivers_have_their_name_in_metrics() {
+  curl_local() {
+    printf '%s\n' '[{"annotations":{"summary":"a"},"receivers":[{"name":"R\u0026D \"\u003ca\u003e\""},
+      {"name":"on call"}],"labels":{"alertname":"Test message 12:00:00"}}]'
+  }
+  equal "receivers" "$(receivers_of "Test message 12:00:00")" \
+    $'receiver_name="R&D \\"<a>\\""\nreceiver_name="on call"'
+}
