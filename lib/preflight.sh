@@ -67,17 +67,18 @@ at_least() { printf '%s\n' "${2#v}" "${1#v}" | sed 's/-/~/' | sort --check=quiet
 
 # Each archive needs exactly one valid line in versions.conf, and with --from a file.
 check_pins() {
-  local component architecture file
+  local component architecture file command
   local valid='^[a-z]+ [A-Za-z0-9.+~-]+ [a-z0-9]+ [0-9a-f]{64}( https?://[^ ]+)+$'
   architecture=$(architecture) || return 0
   for component in "${ARCHIVE_COMPONENTS[@]}"; do
-    file=$(file_name "$component")
+    file=$(file_name "$component") command='./install.sh --download DIR'
+    if [[ $component == alertmanager ]]; then command+=' --notify FILE'; fi
     if [[ ! $(pin "$component" line) =~ $valid ]]; then
       fail_check "$VERSIONS must have one valid line for $component on $architecture" \
         "write it as: component version architecture SHA-256 URL"
     elif [[ -n $FROM && ! -f $FROM/$file ]] && is_missing "$component"; then
       fail_check "$FROM has no archive of $component $(pin "$component" version)" \
-        "put $file there, or on a host with network run: ./install.sh --download DIR"
+        "put $file there, or on a host with network run: $command"
     fi
   done
 }

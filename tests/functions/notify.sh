@@ -99,3 +99,10 @@ test_receivers_have_their_name_in_metrics() {
   equal "receivers" "$(receivers_of "Test message 12:00:00")" \
     $'receiver_name="R&D \\"<a>\\""\nreceiver_name="on call"'
 }
+
+test_a_missing_archive_is_downloaded_with_notify() {
+  FROM=$SCRATCH
+  OUTPUT=$(check_pins 2>&1)
+  contains "$OUTPUT" "run: ./install.sh --download DIR --notify FILE"
+  equal "hints without --notify" "$(grep -c -e '--download DIR$' <<<"$OUTPUT")" 3
+}
