@@ -42,7 +42,6 @@ CHANGED='' ROLLING_BACK=''      # activate, roll_back: the host was changed, is 
 PROBLEMS=0                      # fail_check: number of failed checks
 ERROR_SHOWN='' LOG='' LOGGER='' # error, start_log: log file, process that writes it
 # Results of steps:
-declare -A SETTINGS=()   # forward: role, remote-write endpoint and password of this host
 declare -A ARCHIVE=()    # fetch: file of each component that must be unpacked
 RUST=.cargo/bin          # has_rust: directory of rustup in the builder's home, or empty
 SERVICE_PATH='' BUILT='' # fetch: store path of the service, program that was built
