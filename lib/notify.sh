@@ -104,7 +104,8 @@ deliveries() {
 }
 were_tried() { [[ -n $1 && $'\n'$1 != *$'\nwaiting '* ]]; }
 
-# is_delivered BEFORE: fails with the reason in the journal, if this user can read it.
+# is_delivered BEFORE: fails with the reason in the journal, if this user can read it. Masks URLs,
+# because the log of a run is world-readable, and some receivers have their token in the URL.
 is_delivered() {
   local states reason
   states=$(deliveries "$1")
@@ -112,6 +113,7 @@ is_delivered() {
   were_tried "$states" || fail "no response" || return
   grep --quiet '^failed' <<<"$states" || return 0
   reason=$(journalctl --quiet --unit metrics-alertmanager.service --since -2min --output cat \
-    2>/dev/null | sed -n 's/.* err="\(.*\)"$/\1/; T; s/\\"/"/g; p' | tail -n 1) || :
+    2>/dev/null | sed -n 's/.* err="\(.*\)"$/\1/; T; s/\\"/"/g; s,://[^" ]*,://…,g; p' |
+    tail -n 1) || :
   fail "${reason:-for the reason, run: sudo $(journal_hint alertmanager)}"
 }

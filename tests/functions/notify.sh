@@ -93,8 +93,8 @@ test_only_receivers_of_the_test_message_count() {
 
 test_receivers_have_their_name_in_metrics() {
   curl_local() {
-    printf '%s\n' '[{"annotations":{"summary":"a"},"receivers":[{"name":"R\u0026D \"\u003ca\u003e\""},
-      {"name":"on call"}],"labels":{"alertname":"Test message 12:00:00"}}]'
+    printf '%s\n' '[{"annotations":{"summary":"a"},"labels":{"alertname":"Test message 12:00:00"},
+      "receivers":[{"name":"R\u0026D \"\u003ca\u003e\""},{"name":"on call"}]}]'
   }
   equal "receivers" "$(receivers_of "Test message 12:00:00")" \
     $'receiver_name="R&D \\"<a>\\""\nreceiver_name="on call"'
@@ -105,4 +105,14 @@ test_a_missing_archive_is_downloaded_with_notify() {
   OUTPUT=$(check_pins 2>&1)
   contains "$OUTPUT" "run: ./install.sh --download DIR --notify FILE"
   equal "hints without --notify" "$(grep -c -e '--download DIR$' <<<"$OUTPUT")" 3
+}
+
+test_the_reason_has_no_url() {
+  notification_counts() { counts email 8 10 3; }
+  journalctl() {
+    printf 'level=WARN msg="Notify attempt failed" err="%s"\n' \
+      'telegram[0]: Post \"https://api.telegram.org/bot1:AAb/sendMessage\": dial tcp: timeout'
+  }
+  fails is_delivered "$(counts email 7 9 2)"
+  equal "reason" "$OUTPUT" 'telegram[0]: Post "https://…": dial tcp: timeout'
 }
