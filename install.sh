@@ -190,6 +190,10 @@ roll_back() {
   fi
   (
     set -e
+    # The next install must not use the settings of this one.
+    if [[ -n $PUBLISHED && ! -L $OPT/current && ! -L $OPT/pending ]]; then
+      discard "$NEW_RELEASE"
+    fi
     remove_unused
   )
   # The copies in $CACHE.

@@ -15,6 +15,7 @@ release() {
   mkdir -p "$RELEASES"
   cp --archive "$STAGED" "$RELEASES/.new"
   publish "$RELEASES/.new" "$NEW_RELEASE"
+  PUBLISHED=1
 }
 
 # digest DIRECTORY: prints a checksum of files and link targets.

@@ -111,17 +111,19 @@ service_does_not_start() {
 echo no luck today >&2
 exit 3
 END
+  in_container sh -c 'echo "a password" >/root/password'
   local status=0
   traces | sed '\,^/var/log/metrics-stack,d' >"$SCRATCH/before"
-  keep refusal in_container "${INSTALL[@]}" --service-binary /root/broken || status=$?
+  keep refusal in_container "${INSTALL[@]}" --service-binary /root/broken \
+    --grafana-password-file /root/password || status=$?
   equal "exit status" "$status" 1
   contains "$(<"$SCRATCH/refusal")" "no luck today"
   contains "$(<"$SCRATCH/refusal")" "error: metrics-service"
   contains "$(<"$SCRATCH/refusal")" "rollback complete"
   contains "$(<"$SCRATCH/refusal")" "kept: data in /var/lib/metrics-stack"
-  equal "units, programs and configuration that are left" "$(in_container find \
-    /etc/systemd/system /etc/metrics-stack /opt/metrics-stack/store -name '*metrics*' \
-    2>/dev/null || :)" ""
+  equal "units, programs, configuration and settings that are left" "$(in_container sh -c \
+    'find /etc/systemd/system /etc/metrics-stack -name "*metrics*"
+    find /opt/metrics-stack /var/lib/metrics-stack/install/credentials' 2>/dev/null || :)" ""
   purge_leaves_no_trace "$SCRATCH/before"
 }
 
