@@ -143,12 +143,14 @@ check_ports() {
 # is_known UNIT: succeeds if a release ships it.
 is_known() { compgen -G "$RELEASES/*/systemd/$1" >/dev/null; }
 
-# Symlinks to directories are allowed.
+# Symlinks to directories are allowed. A unit that was edited stays after --no-notify or
+# --role agent, although no release ships it any more: it still names its program.
 check_places() {
   local unit path
   for unit in "${UNITS[@]}"; do
     path=$(systemctl show --property FragmentPath --value "$unit" 2>/dev/null) || :
-    [[ -z $path ]] || { [[ $path == "$UNIT_DIR/$unit" ]] && is_known "$unit"; } ||
+    [[ -z $path ]] || { [[ $path == "$UNIT_DIR/$unit" ]] &&
+      { is_known "$unit" || grep --quiet --fixed-strings "$OPT/" "$path"; }; } ||
       fail_check "$path already exists and was not installed by metrics-stack" \
         "rename that unit, or remove it"
   done

@@ -319,3 +319,14 @@ test_transfers_keep_what_arrived() {
   equal "not found" "$(transferred 22 404)" "kept after 1"
   equal "range refused" "$(transferred 22 416)" " after 5"
 }
+
+test_an_edited_unit_of_an_earlier_release_is_accepted() {
+  UNITS=(metrics-alertmanager.service)
+  mkdir -p "$UNIT_DIR"
+  systemctl() { echo "$UNIT_DIR/metrics-alertmanager.service"; }
+  echo "ExecStart=/usr/bin/alertmanager" >"$UNIT_DIR/metrics-alertmanager.service"
+  OUTPUT=$(check_places 2>&1)
+  contains "$OUTPUT" "was not installed by metrics-stack"
+  echo "ExecStart=$OPT/alertmanager/bin/alertmanager" >"$UNIT_DIR/metrics-alertmanager.service"
+  equal "errors" "$(check_places 2>&1)" ""
+}
