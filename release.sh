@@ -65,8 +65,10 @@ build() {
 gcc-${cpu//_/-}-linux-gnu libc6-dev:$2 $std:$2"
     export "CARGO_TARGET_${rust}_LINKER=$linker"
   fi
-  local flags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/src"
-  RUSTFLAGS="$flags --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
+  # Encoded, because a path might contain blanks.
+  local flags=(-C target-feature=+crt-static "--remap-path-prefix=$PWD=/src"
+    "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo")
+  CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${flags[*]}") \
     cargo build --quiet --release --locked --target "$1" --target-dir target/release-archive ||
     die "the service could not be built for $1" \
       "if its standard library is missing: $std:$2 of Debian, or rustup target add $1"

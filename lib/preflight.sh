@@ -197,13 +197,13 @@ check_data() {
   ports=$(changed_ports | paste -sd' ')
   [[ -z $ports ]] || fail_check \
     "ports were changed by an edit or a drop-in, but must stay at their defaults: $ports" \
-    "use 9090 (Prometheus), 12345 (Alloy) and 3001 (Grafana)"
+    "use 9090 (Prometheus), 9093 (Alertmanager), 12345 (Alloy) and 3001 (Grafana)"
 }
 
 changed_ports() {
   {
-    systemctl show --property ExecStart --value metrics-prometheus.service metrics-alloy.service
+    systemctl show --property ExecStart --value metrics-{prometheus,alertmanager,alloy}.service
     text_of "$ETC/grafana/grafana.ini" | sed 's/^\(http_port\) *= */\1=:/'
-  } 2>/dev/null | grep -oE '(listen-addr[a-z]*|^http_port)=[^ ]*' |
-    grep -vE ':(9090|12345|3001)$' || :
+  } 2>/dev/null | grep -oE '(listen-addr[a-z]*|^http_port)=[^ ]+' |
+    grep -vE ':(9090|9093|12345|3001)$' || :
 }

@@ -330,3 +330,15 @@ test_an_edited_unit_of_an_earlier_release_is_accepted() {
   echo "ExecStart=$OPT/alertmanager/bin/alertmanager" >"$UNIT_DIR/metrics-alertmanager.service"
   equal "errors" "$(check_places 2>&1)" ""
 }
+
+# Alertmanager's unit also has an empty --cluster.listen-address.
+test_changed_ports_are_named() {
+  systemctl() {
+    echo "argv[]=prometheus --web.listen-address=127.0.0.1:9090 --web.external-url=http://a:1 ;"
+    echo "argv[]=alertmanager --web.listen-address=127.0.0.1:$port --cluster.listen-address= ;"
+  }
+  local port=9093
+  equal "ports" "$(changed_ports)" ""
+  port=9094
+  equal "ports" "$(changed_ports)" "listen-address=127.0.0.1:9094"
+}
