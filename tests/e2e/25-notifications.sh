@@ -81,7 +81,7 @@ mistakes_are_refused() {
   refuses 1 "cannot unmarshal !!str … into bool" install --notify /usr/src/wrong.yml
   refuses 1 "must have one valid line for alertmanager" \
     install --notify /usr/src/mail.yml --versions /usr/src/versions.conf
-  refuses 2 "no such file: /usr/src/none" install --notify /usr/src/none
+  refuses 2 "no readable file: /usr/src/none" install --notify /usr/src/none
   refuses 2 "exclude each other" install --notify /usr/src/mail.yml --no-notify
   refuses 2 "the central server notifies" install --notify /usr/src/mail.yml \
     --role agent --forward-url https://central.example/api/v1/write

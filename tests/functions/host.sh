@@ -248,7 +248,7 @@ test_hints_can_be_copied() {
   }
   chmod -R a+rX "$SCRATCH"
   cd "$copy" || return
-  contains "$(hint install.sh --from 'my archives' --dry-run)" "no such directory: my archives"
+  contains "$(hint install.sh --from 'my archives' --dry-run)" "no readable directory: my archives"
   contains "$(hint install.sh --nonsense)" "hint: $SCRATCH/my\ stack/install.sh --help lists"
   contains "$(hint "$copy/uninstall.sh" --yes)" \
     "hint: run: sudo $SCRATCH/my\ stack/uninstall.sh --yes"
