@@ -258,6 +258,16 @@ test_hints_can_be_copied() {
   contains "$(hint verify.sh --nonsense)" "hint: bash $SCRATCH/my\ stack/verify.sh --help lists"
 }
 
+test_a_preview_stops_only_what_runs() {
+  DRY_RUN=1 PLAN=$'grafana write etc/grafana/grafana.ini\nstack write etc/targets.d/a.yml'
+  lacks "$(print_plan)" "would stop"
+  PREVIOUS=releases/0.1.0
+  contains "$(print_plan)" "would stop metrics-grafana.service, and write $ETC/grafana/grafana.ini"
+  contains "$(print_plan)" "would write $ETC/targets.d/a.yml"
+  PLAN=''
+  contains "$(print_plan)" "would change nothing else"
+}
+
 # A purge empties mounts and symlinked directories, names the mounts, and goes on.
 test_purge_empties_mounts() {
   # The harness runs where nothing can be mounted, as well.
@@ -300,6 +310,12 @@ test_download_needs_a_known_architecture() {
   DOWNLOAD=$SCRATCH/none
   fails check_architecture_and_exit
   contains "$OUTPUT" "unsupported architecture: riscv64"
+}
+
+test_download_needs_a_directory() {
+  touch "$SCRATCH/a-file"
+  fails download prometheus "$SCRATCH/a-file/archives"
+  contains "$OUTPUT" "error: cannot create $SCRATCH/a-file/archives"
 }
 check_architecture_and_exit() { check_architecture && exit_on_problems; }
 
