@@ -119,7 +119,7 @@ need_value() { [[ -n ${2-} ]] || usage_error "$1 needs a value"; }
 # need_path TEST KIND OPTION VALUE
 need_path() {
   need_value "${@:3}"
-  test "$1" "$4" -a -r "$4" || usage_error "$3: no readable $2: $4"
+  { test "$1" "$4" && test -r "$4"; } || usage_error "$3: no readable $2: $4"
 }
 
 download_only() {
