@@ -119,7 +119,7 @@ need_value() { [[ -n ${2-} ]] || usage_error "$1 needs a value"; }
 # need_path TEST KIND OPTION VALUE
 need_path() {
   need_value "${@:3}"
-  test "$1" "$4" || usage_error "$3: no such $2: $4"
+  { test "$1" "$4" && test -r "$4"; } || usage_error "$3: no readable $2: $4"
 }
 
 download_only() {
@@ -137,15 +137,17 @@ download_only() {
 
 # A failed check causes no rollback (see finish), because the check itself might be wrong.
 verify() {
-  local options=()
-  if [[ -z $CHANGED ]]; then
-    options=(--quick)
-  elif is_active metrics-alertmanager.service && [[ -n $(changes alertmanager) ]]; then
-    options=(--notify-test)
+  local quick=() test=()
+  if [[ -z $CHANGED ]]; then quick=(--quick); fi
+  # With --notify also if nothing changed: an earlier test message might have failed.
+  if [[ -n $NOTIFY ]] ||
+    { is_active metrics-alertmanager.service && [[ -n $(changes alertmanager) ]]; }; then
+    test=(--notify-test)
   fi
   # Closes fd 9, the lock: verify.sh changes nothing.
-  bash "$ROOT/verify.sh" "${options[@]}" 9<&- ||
-    die "the stack is running, but some checks failed" "fix them, then run: $SCRIPTS/verify.sh"
+  bash "$ROOT/verify.sh" "${quick[@]}" "${test[@]}" 9<&- ||
+    die "the stack is running, but some checks failed" \
+      "fix them, then run: $SCRIPTS/$(shell_words verify.sh "${test[@]}")"
 }
 
 # finish STATUS: runs at every exit, including after an interruption.
@@ -154,7 +156,11 @@ finish() {
   set +e
   restore_output
   remove_leftovers
-  if (($1 != 0)) && [[ $STEP != @(password|verify) ]]; then roll_back "$1"; fi
+  if (($1 != 0)) && [[ $STEP != @(password|verify) ]]; then
+    roll_back "$1"
+  elif (($1 == 130)); then
+    say "the stack is running, but not verified; run this again, or: $SCRIPTS/verify.sh"
+  fi
   remove_traces
   finish_log "$1"
   exit "$1"

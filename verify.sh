@@ -34,7 +34,7 @@ main() {
       shift
       ;;
     --report)
-      { [[ -n ${2-} ]] && : >"$2"; } || usage_error "$1: cannot write to ${2:-no file}"
+      { [[ -n ${2-} ]] && : >"$2"; } 2>/dev/null || usage_error "$1: cannot write to ${2:-no file}"
       report=$(realpath "$2")
       shift
       ;;

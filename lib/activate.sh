@@ -36,17 +36,20 @@ changes() { grep -E "^${1-[^ ]+} (write|remove|link) " <<<"$PLAN" || :; }
 
 # print_plan: lists shipped files you edited or deleted, and with --dry-run the changes.
 print_plan() {
-  local group action path file
+  local group action path file stop
   while read -r group action path; do
-    file=$(installed_path "$path")
+    file=$(installed_path "$path") stop=''
+    # The target stays up (see stop_group), and a first install has nothing to stop.
+    if [[ -n $PREVIOUS && $group != stack ]]; then stop="stop $(units_of "$group"), and "; fi
     case $action:$DRY_RUN in
     modified:*) say "    keeping your changes to $file; compare: diff $file $OPT/current/$path" ;;
     deleted:*)
       say "    not restoring $file, which you deleted; to restore: cp $OPT/current/$path $file"
       ;;
-    *:1) say "    would stop $(units_of "$group"), and $action $file" ;;
+    *:1) say "    would $stop$action $file" ;;
     esac
   done < <(grep . <<<"$PLAN")
+  [[ -z $DRY_RUN || -n $(changes) ]] || say "    would change nothing else"
 }
 
 begin_activation() {

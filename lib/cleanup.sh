@@ -85,7 +85,8 @@ print_kept() {
     say "kept: logs in $LOGS (uninstall.sh --purge removes all of this)"
   fi
   print_packages
-  say "kept: journal entries, and the build cache target/ in the checkout"
+  if [[ -d $ROOT/target ]]; then say "kept: the build cache $ROOT/target"; fi
+  say "kept: journal entries"
 }
 print_packages() {
   if [[ -e $STATE/packages ]]; then

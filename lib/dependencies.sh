@@ -14,7 +14,7 @@ dependencies() {
     if ! has cc && has apt-get; then packages+=(libc6-dev); fi
   fi
   if ((${#packages[@]} > 0)); then
-    say "    from the distribution: ${packages[*]}"
+    say "    ${DRY_RUN:+would install }from the distribution: ${packages[*]}"
     if [[ -n $DRY_RUN ]]; then return; fi
     install_packages "${packages[@]}"
   fi

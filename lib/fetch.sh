@@ -48,7 +48,7 @@ fetch() {
 download() {
   local what file part url sum number=0
   file=$2/$(file_name "$1") sum=$(pin "$1" sum) what="$1 $(pin "$1" version)"
-  mkdir -p "$2"
+  mkdir -p "$2" || die "cannot create $2" "choose a directory that you can write to"
   if [[ -n $FROM ]]; then cp "$FROM/${file##*/}" "$file"; fi
   if [[ -f $file && $(sha256 "$file") == "$sum" ]]; then return; fi
   [[ -z $FROM ]] ||

@@ -62,9 +62,9 @@ check_settings() {
     value=${SETTINGS[$key]-}
     # These would break Alloy's configuration, curl's, or the file `options`.
     [[ $value != *[[:space:][:cntrl:]\"\\]* ]] ||
-      usage_error "invalid $key (contains a blank, quote, backslash or control character)"
+      usage_error "invalid --forward-$key (contains a blank, quote, backslash or control character)"
     [[ $key != *url || -z $value || $value =~ $allowed ]] ||
-      usage_error "invalid $key (must be https:// unless on loopback, without a password)"
+      usage_error "invalid --forward-$key (must be https:// unless on loopback, without a password)"
   done
   [[ $role == @(|agent|full) ]] || usage_error "invalid role: $role (agent or full)"
   [[ -n $url || $role != agent ]] ||

@@ -97,9 +97,9 @@ endpoint() {
 
 # responds PORT PATH...
 responds() {
-  local path
+  local path reason
   for path in "${@:2}"; do
-    get "$1$path" >/dev/null || fail "at $path" || return
+    reason=$(get "$1$path" 2>&1 >/dev/null) || fail "$path: $reason" || return
   done
 }
 

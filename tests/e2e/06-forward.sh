@@ -70,7 +70,7 @@ without a password|--forward-url https://fleet:secret@central.example/api/v1/wri
 --forward-user needs|--forward-url $CENTRAL_URL --forward-user fleet
 a password or a token|--forward-url $CENTRAL_URL --forward-user a --forward-token-file /root/token
 exclude each other|--forward-url $CENTRAL_URL --no-forward
-no such file: /root/none|--forward-url $CENTRAL_URL --forward-ca /root/none
+no readable file: /root/none|--forward-url $CENTRAL_URL --forward-ca /root/none
 /root/central.pem is not one line|--forward-url $CENTRAL_URL --forward-token-file /root/central.pem
 /root/password contains no certificate|--forward-url $CENTRAL_URL --forward-ca /root/password
 END

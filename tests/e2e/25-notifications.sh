@@ -54,6 +54,7 @@ run_block() { in_container bash -euo pipefail -c "sudo() { \"\$@\"; }; $(block s
 default_install_has_nothing_of_it() {
   in_container sh -c "grep -v ^alertmanager $ARCHIVE_DIR/versions.conf >/usr/src/versions.conf"
   run_until_verify "${INSTALL[@]}" --versions /usr/src/versions.conf
+  contains "$(<"$SCRATCH/run")" "the stack is running, but not verified"
   verify --quick
   installed_state >"$SCRATCH/plain"
   equal "files" "$(in_container find /opt /etc /var/lib /var/cache -path '*/releases/*' -prune \
@@ -91,7 +92,7 @@ mistakes_are_refused() {
   refuses 1 "cannot unmarshal !!str … into bool" install --notify /usr/src/wrong.yml
   refuses 1 "must have one valid line for alertmanager" \
     install --notify /usr/src/mail.yml --versions /usr/src/versions.conf
-  refuses 2 "no such file: /usr/src/none" install --notify /usr/src/none
+  refuses 2 "no readable file: /usr/src/none" install --notify /usr/src/none
   refuses 2 "exclude each other" install --notify /usr/src/mail.yml --no-notify
   refuses 2 "the central server notifies" install --notify /usr/src/mail.yml \
     --role agent --forward-url https://central.example/api/v1/write
@@ -182,6 +183,10 @@ failures_have_their_reason() {
   contains "$(<"$SCRATCH/install")" \
     "✗ test message delivered to mail (email): *smtp.plainAuth auth: 535"
   contains "$(<"$SCRATCH/install")" ", 1 failed"
+  contains "$(<"$SCRATCH/install")" "/verify.sh --notify-test"
+  # The file is stored by now.
+  ! keep install install --notify /usr/src/wrong.yml || return 1
+  contains "$(<"$SCRATCH/install")" "✗ test message delivered to mail (email)"
   example 1 | sed 's/mail.example:/nowhere.example:/' | copy_in /usr/src/wrong.yml
   fails_with "mail (email): .*lookup nowhere.example"
   example 3 | sed 's,/hook,/none,' | copy_in /usr/src/wrong.yml

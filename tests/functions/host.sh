@@ -248,7 +248,7 @@ test_hints_can_be_copied() {
   }
   chmod -R a+rX "$SCRATCH"
   cd "$copy" || return
-  contains "$(hint install.sh --from 'my archives' --dry-run)" "no such directory: my archives"
+  contains "$(hint install.sh --from 'my archives' --dry-run)" "no readable directory: my archives"
   contains "$(hint install.sh --nonsense)" "hint: $SCRATCH/my\ stack/install.sh --help lists"
   contains "$(hint "$copy/uninstall.sh" --yes)" \
     "hint: run: sudo $SCRATCH/my\ stack/uninstall.sh --yes"
@@ -256,6 +256,16 @@ test_hints_can_be_copied() {
   contains "$(hint install.sh --dry-run)" \
     "hint: run: sudo bash $SCRATCH/my\ stack/install.sh --dry-run"
   contains "$(hint verify.sh --nonsense)" "hint: bash $SCRATCH/my\ stack/verify.sh --help lists"
+}
+
+test_a_preview_stops_only_what_runs() {
+  DRY_RUN=1 PLAN=$'grafana write etc/grafana/grafana.ini\nstack write etc/targets.d/a.yml'
+  lacks "$(print_plan)" "would stop"
+  PREVIOUS=releases/0.1.0
+  contains "$(print_plan)" "would stop metrics-grafana.service, and write $ETC/grafana/grafana.ini"
+  contains "$(print_plan)" "would write $ETC/targets.d/a.yml"
+  PLAN=''
+  contains "$(print_plan)" "would change nothing else"
 }
 
 # A purge empties mounts and symlinked directories, names the mounts, and goes on.
@@ -300,6 +310,12 @@ test_download_needs_a_known_architecture() {
   DOWNLOAD=$SCRATCH/none
   fails check_architecture_and_exit
   contains "$OUTPUT" "unsupported architecture: riscv64"
+}
+
+test_download_needs_a_directory() {
+  touch "$SCRATCH/a-file"
+  fails download prometheus "$SCRATCH/a-file/archives"
+  contains "$OUTPUT" "error: cannot create $SCRATCH/a-file/archives"
 }
 check_architecture_and_exit() { check_architecture && exit_on_problems; }
 

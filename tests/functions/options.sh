@@ -26,7 +26,7 @@ test_values_that_break_a_configuration_are_refused() {
       OPTIONS=(["url"]=https://a.example/w ["$key"]=$value)
       fails merge_settings
       contains "$OUTPUT" \
-        "error: invalid $key (contains a blank, quote, backslash or control character)"
+        "error: invalid --forward-$key (contains a blank, quote, backslash or control character)"
     done
   done
   OPTIONS=(["url"]=https://a.example/w ["role"]=half)
