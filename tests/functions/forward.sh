@@ -188,7 +188,8 @@ test_urls_have_https_except_on_the_loopback() {
     http://127.0.0.1.example/w https://user:word@a.example/w ftp://a.example/w; do
     OPTIONS=(["url"]=$url)
     fails merge_settings
-    contains "$OUTPUT" "invalid --forward-url (must be https:// unless on loopback, without a password)"
+    contains "$OUTPUT" \
+      "invalid --forward-url (must be https:// unless on loopback, without a password)"
   done
 }
 
