@@ -166,7 +166,7 @@ finish() {
   exit "$1"
 }
 
-# roll_back STATUS: activates the previous release again, and says what is kept.
+# roll_back STATUS: activates the previous release again.
 roll_back() {
   local hint
   if (($1 != 130)) && [[ -z $ERROR_SHOWN ]]; then
@@ -194,6 +194,11 @@ roll_back() {
     *) error "the rollback failed too" "fix the errors above and run this again; it resumes" ;;
     esac
   fi
+  discard_results
+}
+
+# discard_results: deletes what a failed run no longer needs, and says what is kept.
+discard_results() {
   (
     set -e
     # The next install must not use the settings of this one.
