@@ -163,6 +163,10 @@ check_places() {
     printf '%s\n' "${OPT%/*}" "$OPT" "$STORE" "$RELEASES" "$VAR" "$STATE" "$LOGS" "$CACHE" "$ETC"
     find "$ROOT/etc" -mindepth 1 -type d -printf "$ETC/%P\n"
   )
+  for path in "$OPT" "$VAR" "$ETC" "$UNIT_DIR"; do
+    [[ -w $(existing "$path") ]] ||
+      fail_check "$path is on a read-only file system" "mount it writable, or move it to another"
+  done
   # The configuration check follows symlinks, and fails on a loop.
   if [[ -d $ETC ]]; then
     while read -r path; do

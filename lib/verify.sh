@@ -64,12 +64,16 @@ verify_all() {
 # verify_pipeline LOGIN LOGIN-FILE
 verify_pipeline() {
   if [[ -n ${OPEN[12345]-} ]]; then
+    check "Alloy accepted its configuration" 0 "$(journal_hint alloy)" \
+      is_loaded 12345 alloy_config_last_load_successful
     check "Alloy's components are healthy" 15 \
       "$(journal_hint alloy); http://127.0.0.1:12345/ shows each" alloy_is_healthy
     check "Alloy reads each file in $ETC/targets.d" 5 "fix the file; after a chmod alone, Alloy \
 retries within five minutes; example.yml.disabled shows the format" targets_are_read
   fi
   if [[ -n ${OPEN[9090]-} ]]; then
+    check "Prometheus accepted its configuration" 0 "$(journal_hint prometheus)" \
+      is_loaded 9090 prometheus_config_last_reload_successful
     verify_jobs
   fi
   if [[ -n ${OPEN[8000]-} && -n ${OPEN[12345]-} ]]; then verify_end_to_end; fi
@@ -101,6 +105,12 @@ responds() {
   for path in "${@:2}"; do
     reason=$(get "$1$path" 2>&1 >/dev/null) || fail "$path: $reason" || return
   done
+}
+
+# is_loaded PORT METRIC: systemctl reload succeeds even if the server rejects the file.
+is_loaded() {
+  ! curl_local "$1/metrics" | grep "^$2 0" >/dev/null ||
+    fail "it rejected the last reload, and runs an older one"
 }
 
 # Alloy lists a component's localID before its health.

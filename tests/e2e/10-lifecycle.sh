@@ -53,6 +53,24 @@ disabled_units_are_skipped() {
   in_container systemctl --quiet enable --now "${units[@]}"
 }
 
+rejected_reload_is_reported() {
+  local file
+  for file in alloy/config.alloy prometheus/prometheus.yml; do
+    in_container sh -c "cd /etc/metrics-stack && cp $file /tmp/ && echo '}' >>$file"
+  done
+  in_container systemctl reload metrics-alloy.service metrics-prometheus.service
+  eventually 20 reports_rejected_reloads
+  in_container mv /tmp/config.alloy /etc/metrics-stack/alloy/
+  in_container mv /tmp/prometheus.yml /etc/metrics-stack/prometheus/
+  in_container systemctl reload metrics-alloy.service metrics-prometheus.service
+  eventually 20 verify
+}
+reports_rejected_reloads() {
+  ! keep verify verify || return 1
+  contains "$(<"$SCRATCH/verify")" "✗ Alloy accepted its configuration: it rejected the last"
+  contains "$(<"$SCRATCH/verify")" "✗ Prometheus accepted its configuration: it rejected the last"
+}
+
 scrapes_another_application() {
   local labels
   in_container systemd-run --quiet --unit=application "$SERVICE" --listen 127.0.0.1:8100
@@ -271,6 +289,7 @@ test "service, Alloy's UI, Prometheus and Grafana respond" can_be_checked_by_han
 test "ten requests become samples" requests_become_samples
 test "verify.sh needs no root" verify_needs_no_root
 test "verify.sh skips disabled units" disabled_units_are_skipped
+test "verify.sh reports a rejected reload" rejected_reload_is_reported
 test "a target file adds an application" scrapes_another_application
 test "the target stops and starts all units" target_stops_and_starts_all
 test "the target restarts all units, ten times" target_restarts_all

@@ -55,6 +55,12 @@ disk_is_small() {
   in_container umount /opt
 }
 
+disk_is_read_only() {
+  in_container mount -t tmpfs -o ro none /opt
+  refuses 1 "/opt/metrics-stack is on a read-only file system" in_container "${INSTALL[@]}"
+  in_container umount /opt
+}
+
 memory_is_small() {
   in_container sh -c 'sed "s/^MemTotal:.*/MemTotal: 400000 kB/" /proc/meminfo >/run/meminfo'
   # shellcheck disable=SC2016  # for the shell in the container
@@ -136,6 +142,7 @@ test "32 bits, another C library, WSL without systemd" unsupported_systems
 test "a port in use by a program" port_taken_by_a_program
 test "a port in use by a socket unit" port_taken_by_a_socket_unit
 test "too little disk" disk_is_small
+test "a read-only file system" disk_is_read_only
 test "too little memory" memory_is_small
 test "a foreign unit with the name of a shipped one" foreign_unit_exists
 test "missing archives" archive_is_missing
