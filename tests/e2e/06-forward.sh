@@ -122,14 +122,6 @@ install_everywhere() {
     contains "$(<"$SCRATCH/$job")" "✓ $PROOF"
   done
 }
-# installed_state: lists the files of an install with their checksums.
-installed_state() {
-  {
-    in_container find /etc/metrics-stack /etc/systemd/system -type f -exec sha256sum {} +
-    in_container find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 \
-      -printf '%p %y %l\n'
-  } | sort
-}
 
 instances_are() { [[ $(central_instances "up{job=\"$2\"}") == "$1" ]]; }
 samples_have_their_instance() {

@@ -10,8 +10,8 @@ readonly MESSAGES=$SCRATCH/messages PASSWORD=fleet-9f3-mail-word
 readonly AMTOOL=(/opt/metrics-stack/alertmanager/bin/amtool
   --alertmanager.url=http://127.0.0.1:9093)
 readonly DROP_IN=/etc/systemd/system/metrics-alertmanager.service.d/notify.conf
-install() { in_container "${INSTALL[@]}" "$@"; }
-copy_in() { in_container sh -c "umask 077 && cat >$1"; }
+# copy_secret PATH: copies standard input into the container, for root.
+copy_secret() { in_container sh -c "umask 077 && cat >$1"; }
 
 # The receivers run on this host, in the container's network. The container trusts their certificate
 # as it trusts those of public servers.
@@ -56,7 +56,7 @@ default_install_has_nothing_of_it() {
   run_until_verify "${INSTALL[@]}" --versions /usr/src/versions.conf
   contains "$(<"$SCRATCH/run")" "the stack is running, but not verified"
   verify --quick
-  installed_state >"$SCRATCH/plain"
+  plain_state >"$SCRATCH/plain"
   equal "files" "$(in_container find /opt /etc /var/lib /var/cache -path '*/releases/*' -prune \
     -o -name '*alertmanager*' -print)" /etc/metrics-stack/prometheus/alertmanagers.d
   equal "units" "$(in_container systemctl list-units --all --no-legend '*alertmanager*')" ""
@@ -68,10 +68,9 @@ default_install_has_nothing_of_it() {
   keep verify verify --notify-test && return 1
   contains "$(<"$SCRATCH/verify")" "notifications are not configured"
 }
-installed_state() {
-  in_container sh -c 'find /etc/metrics-stack /etc/systemd/system -type f -exec sha256sum {} + &&
-    find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 -printf "%p %y %l\n"' |
-    grep -v -E '/(last-version-alertmanager|releases/.*)|\.keep|releases/' | sort
+# What a plain install has as well.
+plain_state() {
+  installed_state | grep -v -E '/(last-version-alertmanager|releases/.*)|\.keep|releases/'
 }
 
 host_label_is_the_present_name() {
@@ -85,10 +84,10 @@ host_label_is_the_present_name() {
 has_host_label() { get 9090/api/v1/status/config | grep "host: $1"; }
 
 mistakes_are_refused() {
-  example 1 | sed 's/smtp_from/smtp_form/' | copy_in /usr/src/wrong.yml
+  example 1 | sed 's/smtp_from/smtp_form/' | copy_secret /usr/src/wrong.yml
   refuses 1 "line 3: field smtp_form not found" install --notify /usr/src/wrong.yml
   contains "$(<"$SCRATCH/refusal")" "correct /usr/src/wrong.yml"
-  example 1 | sed "s/send_resolved: true/send_resolved: $PASSWORD/" | copy_in /usr/src/wrong.yml
+  example 1 | sed "s/send_resolved: true/send_resolved: $PASSWORD/" | copy_secret /usr/src/wrong.yml
   refuses 1 "cannot unmarshal !!str … into bool" install --notify /usr/src/wrong.yml
   refuses 1 "must have one valid line for alertmanager" \
     install --notify /usr/src/mail.yml --versions /usr/src/versions.conf
@@ -178,7 +177,7 @@ silence_survives_an_upgrade() {
 is_silenced() { in_container "${AMTOOL[@]}" silence query | grep Silenced; }
 
 failures_have_their_reason() {
-  example 1 | sed "s/$PASSWORD/another/" | copy_in /usr/src/wrong.yml
+  example 1 | sed "s/$PASSWORD/another/" | copy_secret /usr/src/wrong.yml
   ! keep install install --notify /usr/src/wrong.yml || return 1
   contains "$(<"$SCRATCH/install")" \
     "✗ test message delivered to mail (email): *smtp.plainAuth auth: 535"
@@ -187,9 +186,9 @@ failures_have_their_reason() {
   # The file is stored by now.
   ! keep install install --notify /usr/src/wrong.yml || return 1
   contains "$(<"$SCRATCH/install")" "✗ test message delivered to mail (email)"
-  example 1 | sed 's/mail.example:/nowhere.example:/' | copy_in /usr/src/wrong.yml
+  example 1 | sed 's/mail.example:/nowhere.example:/' | copy_secret /usr/src/wrong.yml
   fails_with "mail (email): .*lookup nowhere.example"
-  example 3 | sed 's,/hook,/none,' | copy_in /usr/src/wrong.yml
+  example 3 | sed 's,/hook,/none,' | copy_secret /usr/src/wrong.yml
   fails_with "webhook (webhook): .*404"
 }
 # fails_with WORDS: the test message of /usr/src/wrong.yml.
@@ -205,7 +204,7 @@ rollback_restores_it() {
   local before
   before=$(in_container cat "$DROP_IN")
   example 3 | sed 's,# http_config:.*,http_config: {tls_config: {ca_file: /none}},' |
-    copy_in /usr/src/wrong.yml
+    copy_secret /usr/src/wrong.yml
   ! keep install install --notify /usr/src/wrong.yml || return 1
   contains "$(<"$SCRATCH/install")" "rollback complete"
   equal "drop-in" "$(in_container cat "$DROP_IN")" "$before"
@@ -239,7 +238,7 @@ notifications_end() {
   verify --quick
   lacks "$(listening)" :9093
   contains "$(get 9090/api/v1/alertmanagers)" '"activeAlertmanagers":[]'
-  installed_state | diff "$SCRATCH/plain" - ||
+  plain_state | diff "$SCRATCH/plain" - ||
     { echo "< a plain install, > after notifications" && return 1; }
   in_container test -e /var/lib/metrics-stack/alertmanager/silences
 }
@@ -248,9 +247,9 @@ compgen -G "$WORK/payload$ARCHIVE_DIR/alertmanager-*" >/dev/null ||
   { skip "notifications" "the archives lack Alertmanager" && exit; }
 boot trixie --private-network --hostname=web-1
 start_receivers
-example 1 | copy_in /usr/src/mail.yml
-example 3 | copy_in /usr/src/webhook.yml
-watchdog_example | copy_in /usr/src/watchdog.yml
+example 1 | copy_secret /usr/src/mail.yml
+example 3 | copy_secret /usr/src/webhook.yml
+watchdog_example | copy_secret /usr/src/watchdog.yml
 traces >"$SCRATCH/before"
 test "a default install has nothing of Alertmanager" default_install_has_nothing_of_it
 test "a restart of Prometheus renews the label host" host_label_is_the_present_name

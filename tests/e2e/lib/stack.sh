@@ -57,6 +57,15 @@ installs_in_secret() {
   equal "readable by nobody" "$(as_nobody sh -c "$SEARCH")" ""
 }
 
+# installed_state: lists the files of an install with their checksums.
+installed_state() {
+  {
+    in_container find /etc/metrics-stack /etc/systemd/system -type f -exec sha256sum {} +
+    in_container find /opt/metrics-stack /var/lib/metrics-stack/install -maxdepth 2 \
+      -printf '%p %y %l\n'
+  } | sort
+}
+
 listens_as_designed() {
   local port
   for port in "${PORTS[@]}"; do contains "$(listening)" "127.0.0.1:$port"; done
