@@ -19,10 +19,18 @@ restarts_after() {
   local before socket
   before=$(main_pid) socket=$(socket_invocation)
   in_container sh -c "kill -s $1 $before"
+  # A thread that has not stopped yet might still accept the next connection, and reset it later.
+  eventually 10 is_halted "$before"
   # systemd's watchdog takes half a minute to notice a frozen process.
   contains "$(get 8000/health --max-time 90)" '{"status":"ok"}'
   [[ $(main_pid) != "$before" ]] || { echo "the process is the same" && return 1; }
   equal "socket invocation" "$(socket_invocation)" "$socket"
+}
+
+# is_halted PID: it is gone, or each of its threads is stopped (T) or has ended (Z, X).
+is_halted() {
+  ! in_container sh -c "cat /proc/$1/task/*/status 2>/dev/null || :" | grep '^State:' |
+    grep -v '[TZX] (' >/dev/null
 }
 
 # On a host with controllers of version 1, control groups limit nothing inside a container. There
