@@ -21,11 +21,8 @@ readonly SERVICE_NEW=$STORE/.service STAGED=$RUN/release
 
 # A release archive has the service, a checkout builds it. The others are upstream archives.
 readonly COMPONENTS=(alertmanager prometheus metrics-service alloy grafana)
-# apply_role removes those that this host does not have.
+# apply_role removes those that this host does not have, also from UNITS.
 ARCHIVE_COMPONENTS=(alertmanager prometheus alloy grafana)
-UNITS=(metrics-stack.target metrics-alertmanager.service metrics-prometheus.service
-  metrics-service.socket metrics-service.service metrics-alloy.service metrics-alloy-ui.socket
-  metrics-alloy-ui.service metrics-grafana.service)
 
 # Globals. Options of install.sh:
 FROM='' DOWNLOAD=''              # directory to read archives from, or to download them to

@@ -13,6 +13,8 @@ units_of() {
   *) echo "metrics-$1.service" ;;
   esac
 }
+# shellcheck disable=SC2207  # units are words
+UNITS=($(for group in "${UNIT_GROUPS[@]}"; do units_of "$group"; done))
 
 # ready_url UNIT
 ready_url() {
