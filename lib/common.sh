@@ -39,12 +39,12 @@ CHANGED='' ROLLING_BACK=''      # activate, roll_back: the host was changed, is 
 PROBLEMS=0                      # fail_check: number of failed checks
 ERROR_SHOWN='' LOG='' LOGGER='' # error, start_log: log file, process that writes it
 # Results of steps:
-declare -A ARCHIVE=()    # fetch: file of each component that must be unpacked
-RUST=.cargo/bin          # has_rust: directory of rustup in the builder's home, or empty
-SERVICE_PATH='' BUILT='' # fetch: store path of the service, program that was built
-NEW_RELEASE=''           # release: directory to activate
-PUBLISHED=''             # release: not empty if that directory is new
-LEFT=''                  # purge: a file that it could not delete
+declare -A ARCHIVE=() # fetch: file of each component that must be unpacked
+RUST=.cargo/bin       # has_rust: directory of rustup in the builder's home, or empty
+SERVICE_PATH=''       # fetch: store path of the service
+NEW_RELEASE=''        # release: directory to activate
+PUBLISHED=''          # release: not empty if that directory is new
+LEFT=''               # purge: a file that it could not delete
 
 # shell_words WORD...: prints them quoted for a shell, for a command in a hint.
 shell_words() {

@@ -41,7 +41,7 @@ fetch() {
     return
   fi
   if [[ -z $SERVICE_BINARY ]]; then build_service; fi
-  take_service "${SERVICE_BINARY:-$BUILT}"
+  take_service "$SERVICE_BINARY"
 }
 
 # download COMPONENT DIRECTORY: copies it from --from, or tries its URLs in turn.
@@ -92,13 +92,13 @@ transfer() {
   return 1
 }
 
-# Leaves the path of the program in BUILT. The builder's cargo configuration might name another
-# target or directory, so both are passed.
+# Leaves the program in SERVICE_BINARY. The builder's cargo configuration might name another target
+# or directory, so both are passed.
 build_service() {
   local target
   say "    building the service"
   target=$(as_builder cargo --version --verbose | sed -n 's/^host: //p')
-  BUILT=$ROOT/target/$target/release/metrics-service
+  SERVICE_BINARY=$ROOT/target/$target/release/metrics-service
   as_builder cargo build --release --locked --quiet --target "$target" --target-dir \
     "$ROOT/target" --manifest-path "$ROOT/Cargo.toml" >&2 9<&- ||
     die "the service could not be built" "see above, or use a release archive"

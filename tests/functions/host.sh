@@ -234,7 +234,7 @@ test_the_build_is_where_it_is_taken_from() {
   build_service
   contains "$(<"$SCRATCH/cargo") " " --target riscv64gc-here "
   contains "$(<"$SCRATCH/cargo") " " --target-dir $ROOT/target "
-  equal "the program" "$BUILT" "$ROOT/target/riscv64gc-here/release/metrics-service"
+  equal "the program" "$SERVICE_BINARY" "$ROOT/target/riscv64gc-here/release/metrics-service"
 }
 
 # Scripts without their x bits, in a directory with blanks.
