@@ -66,7 +66,7 @@ call_of() { echo "$SCRIPTS/$(shell_words "${0##*/}" "$@")"; }
 
 has() { command -v "$1" >/dev/null; }
 exists() { [[ -e $1 || -L $1 ]]; }
-sha256() { [[ ! -f $1 ]] || sha256sum "$1" | cut -d" " -f1; }
+sha256() { sha256sum "$1" | cut -d" " -f1; }
 # text_of FILE: prints it without a byte order mark and CRs at line ends.
 text_of() { sed $'1s/^\xEF\xBB\xBF//; s/\r$//' "$1"; }
 # Prints the seconds since boot. The clock, and with it SECONDS, might be set during a wait.
