@@ -53,7 +53,7 @@ unpack() {
   mkdir -p "$new/bin"
   case $2 in
   *.tar.gz)
-    tar --extract --gzip --no-same-owner --no-same-permissions --strip-components=1 \
+    tar --extract --no-same-owner --no-same-permissions --strip-components=1 \
       --directory "$new" --file "$2"
     ;;
   *)

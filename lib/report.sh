@@ -9,13 +9,13 @@ report() {
       systemctl --version | head -n 1; nproc; head -n 3 /proc/meminfo'
     section "release" find "$OPT" -maxdepth 2 -printf '%p %l\n'
     section "differences from the release" plan "$(realpath "$OPT/current")"
-    section "units" systemctl list-units --all --full --no-pager 'metrics-*'
+    section "units" systemctl list-units --all --full 'metrics-*'
     section "properties" systemctl show 'metrics-*' \
       --property Id,DropInPaths,NRestarts,Result,MemoryCurrent,MemoryPeak,MemoryMax
     section "ports" sh -c 'ss --listening --tcp --numeric || cat /proc/net/tcp /proc/net/tcp6'
     section "disk" df --human-readable "$OPT" "$VAR" "$ETC" "$LOGS"
     for unit in "${UNITS[@]}"; do
-      section "journal of $unit" journalctl -q --no-pager -n 30 -o short-iso -u "$unit"
+      section "journal of $unit" journalctl -q -n 30 -o short-iso -u "$unit"
     done
     section "files in targets.d" find -L "$ETC/targets.d" -mindepth 1 -printf '%M %u %g %s %t %f\n'
     section "targets without up in Prometheus" targets_without_up

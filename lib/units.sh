@@ -109,7 +109,7 @@ start_group() {
     if [[ ! -e $INCOMPLETE/$1 ]] && is_active "$unit"; then continue; fi
     is_wanted "$unit" "$1" || continue
     CHANGED=1 STARTED_AT=$(uptime_now)
-    JOURNAL_END=$(journalctl --quiet --lines 1 --show-cursor --no-pager 2>/dev/null |
+    JOURNAL_END=$(journalctl --quiet --lines 1 --show-cursor 2>/dev/null |
       sed -n 's/^-- cursor: //p') || :
     # Also resets the count of restarts.
     systemctl reset-failed "$unit" 2>/dev/null || :
@@ -136,7 +136,7 @@ wait_until_ready() {
 unit_failed() {
   say "the last lines of $1's journal:" >&2
   journalctl --quiet --unit "$1" ${JOURNAL_END:+--after-cursor="$JOURNAL_END"} --lines 15 \
-    --output cat --no-pager | sed 's/^/  | /' >&2
+    --output cat | sed 's/^/  | /' >&2
   die "$1 did not become ready" "see its journal above"
 }
 
