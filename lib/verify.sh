@@ -54,7 +54,6 @@ verify_all() {
     endpoint "Alertmanager" metrics-alertmanager.service 9093 /-/ready /-/healthy
   fi
   [[ -n $1 ]] || verify_pipeline "${@:2}"
-  if [[ -n ${OPEN[9093]-} ]]; then verify_notifications "$1"; fi
   if [[ -n $NOTIFY_TEST ]]; then verify_test_message; fi
   say "$PASSED passed, $FAILED failed"
   # If all units are disabled, nothing is verified.
@@ -78,6 +77,7 @@ retries within five minutes; example.yml.disabled shows the format" targets_are_
   fi
   if [[ -n ${OPEN[8000]-} && -n ${OPEN[12345]-} ]]; then verify_end_to_end; fi
   if [[ -n ${OPEN[3001]-} ]]; then verify_grafana "$@"; fi
+  if [[ -n ${OPEN[9090]-} && -n ${OPEN[9093]-} ]]; then verify_notifications; fi
 }
 
 # is_running UNIT: waits for a unit that is starting or stopping.
