@@ -141,7 +141,7 @@ unit_failed() {
 }
 
 # data_of COMPONENT: prints its state directory, which systemd makes a symlink for dynamic users.
-data_of() { realpath --quiet "$VAR/$1" || echo "$VAR/$1"; }
+data_of() { realpath --canonicalize-missing "$VAR/$1"; }
 
 # change_database STORE-PATH: copies Grafana's database before an upgrade, which migrates it, and
 # restores it for a rollback. Can be interrupted and repeated.
