@@ -51,6 +51,24 @@ test_forward_alloy_has_the_settings() {
   contains "$(forward_alloy)" $'\t\turl  = "https://a.example/w"\n\n\t\t// A loopback'
 }
 
+# The edits of outputs.alloy depend on its text.
+test_outputs_alloy_forwards() {
+  local role outputs=$STAGED/etc/alloy/outputs.alloy
+  for role in full agent; do
+    mkdir -p "${outputs%/*}"
+    cp "$ROOT/etc/alloy/outputs.alloy" "$outputs"
+    SETTINGS=(["url"]=https://a.example/w ["role"]=$role)
+    stage_forwarding
+    if [[ $role == full ]]; then
+      contains "$(<"$outputs")" \
+        "[prometheus.remote_write.local.receiver, prometheus.remote_write.forward.receiver]"
+    else
+      contains "$(<"$outputs")" "= [prometheus.remote_write.forward.receiver]"
+      equal "lines about the local Prometheus" "$(grep -c '^[^/]*local' "$outputs" || :)" 0
+    fi
+  done
+}
+
 test_query_url_is_derived() {
   local url query
   while read -r url query; do
