@@ -67,13 +67,8 @@ builder() { id --user --name "$(stat --format %u "$ROOT")" 2>/dev/null || id --u
 
 # as_builder COMMAND...: runs it as the builder, who might have Rust from rustup.
 as_builder() {
-  local user home run
+  local user home
   user=$(builder)
   home=$(getent passwd "$user" | cut -d: -f6)
-  run=(env HOME="$home" PATH="${RUST:+$home/$RUST:}$PATH" "$@")
-  if [[ $user == "$(id --user --name)" ]]; then
-    "${run[@]}"
-  else
-    runuser -u "$user" -- "${run[@]}"
-  fi
+  runuser -u "$user" -- env HOME="$home" PATH="${RUST:+$home/$RUST:}$PATH" "$@"
 }
