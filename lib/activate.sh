@@ -92,7 +92,6 @@ update_group() {
   rm -f "$INCOMPLETE/$1"
 }
 
-# write_file PATH: a power loss leaves the old file or the new one.
 write_file() {
   local file part
   file=$(installed_path "$1") part=${file%/*}/.metrics-stack.part

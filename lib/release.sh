@@ -1,6 +1,5 @@
 # Builds a store path for each component, and a release: links to them, configuration and units.
 
-# Leaves in NEW_RELEASE the directory to activate.
 release() {
   local component id
   for component in "${!ARCHIVE[@]}"; do unpack "$component" "${ARCHIVE["$component"]}"; done
