@@ -9,10 +9,6 @@ ROOT=$(cd "$TESTS/../.." && pwd -P)
 SCRATCH=$(mktemp -d)
 trap 'rm -rf "$SCRATCH"' EXIT
 
-# Variables that install.sh sets before it sources lib/.
-FROM='' DOWNLOAD='' SERVICE_BINARY='' VERSIONS=$ROOT/etc/versions.conf
-ALLOW_DOWNGRADE='' DRY_RUN='' BUILD='' STEP='' PREVIOUS=''
-declare -A OPTIONS=()
 sed -E "s,=(/(opt|etc|var|run)/),=$SCRATCH\1,g" "$ROOT/lib/common.sh" >"$SCRATCH/common.sh"
 # shellcheck source=/dev/null
 . "$SCRATCH/common.sh"
