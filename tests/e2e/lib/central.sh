@@ -3,8 +3,6 @@
 # shellcheck shell=bash
 
 readonly CENTRAL_URL=https://central.example:8427/api/v1/write
-# The same server with a certificate that has its host name as common name only.
-readonly CN_URL=https://central.example:8426/api/v1/write
 CENTRAL=$SCRATCH/central
 
 # start_central_server LOGIN...: each USER:PASSWORD or :TOKEN.
@@ -14,9 +12,8 @@ start_central_server() {
   CENTRAL_NETWORK=$!
   eventually 10 has_own_network
   on_central ip link set lo up
-  make_certificate central -addext subjectAltName=DNS:central.example
-  make_certificate wrong -addext subjectAltName=DNS:central.example
-  make_certificate cn
+  make_certificate central
+  make_certificate wrong
   set_logins "$@"
   start python3 "$E2E_DIR/lib/slow_proxy.py" "$CENTRAL" 8429 8428
   run_central_server
@@ -28,10 +25,10 @@ has_own_network() {
   [[ $(readlink "/proc/$CENTRAL_NETWORK/ns/net") != "$(readlink /proc/self/ns/net)" ]]
 }
 
-# make_certificate NAME [OPTION...]: self-signed.
+# make_certificate NAME: self-signed.
 make_certificate() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
-    -subj /CN=central.example "${@:2}" \
+    -subj /CN=central.example -addext subjectAltName=DNS:central.example \
     -keyout "$CENTRAL/$1.key" -out "$CENTRAL/$1.pem" 2>>"$CENTRAL/log"
 }
 
@@ -57,9 +54,8 @@ run_central_server() {
     -httpListenAddr=127.0.0.1:8428 -search.latencyOffset=1s -loggerLevel=ERROR
   echo $! >"$CENTRAL/pids"
   start "$WORK/payload$HELPERS/vmauth" -auth.config="$CENTRAL/users.yml" \
-    -httpListenAddr=:8427,:8426 -tls=true,true -loggerLevel=ERROR \
-    -tlsCertFile="$CENTRAL/central.pem,$CENTRAL/cn.pem" \
-    -tlsKeyFile="$CENTRAL/central.key,$CENTRAL/cn.key"
+    -httpListenAddr=:8427 -tls -loggerLevel=ERROR \
+    -tlsCertFile="$CENTRAL/central.pem" -tlsKeyFile="$CENTRAL/central.key"
   echo $! >>"$CENTRAL/pids"
   eventually 20 central_query 1 >/dev/null 2>&1
   eventually 20 on_central curl --silent --insecure --output /dev/null https://127.0.0.1:8427/
