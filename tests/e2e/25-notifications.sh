@@ -145,6 +145,7 @@ later_install_keeps_it() {
   keep verify as_nobody "$CHECKOUT/verify.sh"
   contains "$(<"$SCRATCH/verify")" "✓ Prometheus sends alerts to Alertmanager"
   contains "$(<"$SCRATCH/verify")" "✓ no notification failed in the last 15 minutes"
+  contains "$(<"$SCRATCH/verify")" "✓ Grafana answers a query"
   lacks "$(<"$SCRATCH/verify")" "test message"
 }
 

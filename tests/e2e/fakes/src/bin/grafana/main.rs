@@ -97,8 +97,7 @@ fn reset_password(args: &[String]) -> Result<(), String> {
             std::io::stdin().read_line(&mut line).map_err(|e| e.to_string())?;
             users.set_password(line.trim_end_matches('\n'))
         }
-        [.., command, password] if command == "reset-admin-password" => users.set_password(password),
-        _ => Err("usage: grafana cli … admin reset-admin-password PASSWORD|--password-from-stdin".into()),
+        _ => Err("usage: grafana cli … admin reset-admin-password --password-from-stdin".into()),
     }?;
     println!("Admin password changed successfully ✔");
     Ok(())
@@ -163,7 +162,6 @@ impl Grafana {
         match (request.method().as_str(), path.as_str()) {
             ("GET", "/api/org") => json(200, &json!({"id": 1, "name": "Main Org."})),
             ("PUT", "/api/user/password") => self.change_password(&body),
-            ("GET", "/api/datasources") => json(200, &json!(self.data_sources)),
             ("POST", "/api/ds/query") => self.query(&body),
             ("GET", path) => match path.rsplit_once('/') {
                 Some(("/api/datasources/uid", uid)) => {
