@@ -100,5 +100,5 @@ archive_on() {
   power_off
 }
 test "release.sh makes a portable archive, and refuses a dirty tree" archive_is_portable
-archive_on "Debian 12" bare-bookworm
+[[ -z ${ALL-} ]] || archive_on "Debian 12" bare-bookworm
 archive_on "Debian 13" bare

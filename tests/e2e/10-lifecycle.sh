@@ -136,9 +136,9 @@ keeps_edits() {
 lists_edited_files() {
   local edited=/etc/metrics-stack/prometheus/retention.env difference
   in_container sh -c "echo '# news' >>$CHECKOUT/etc/prometheus/retention.env"
-  keep install install
+  run_until_verify "${INSTALL[@]}"
   contains "$(in_container cat "$edited")" 6d
-  difference=$(sed -n "s,.*keeping your changes to $edited.*: \(diff .*\),\1,p" "$SCRATCH/install")
+  difference=$(sed -n "s,.*keeping your changes to $edited.*: \(diff .*\),\1,p" "$SCRATCH/run")
   contains "$(in_container sh -c "$difference" || :)" '> # news'
 }
 
@@ -268,8 +268,8 @@ uninstall_keeps_data() {
 
 reinstall_keeps_data() {
   contains "$(uninstall)" "not installed"
-  keep install install
-  contains "$(<"$SCRATCH/install")" ", 0 failed"
+  run_until_verify "${INSTALL[@]}"
+  verify --quick
   equal "the first sample" "$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)" \
     "$(<"$SCRATCH/first-sample")"
   contains "$(get 9090/api/v1/status/flags)" '"storage.tsdb.retention.time":"6d"'

@@ -186,14 +186,13 @@ archive_replaces_checkout_and_back() {
   before=$(host_state)
   first=$(samples_of 'up{job="metrics_service"}[1h]' | sed -n 1p)
   unpack_archive
-  keep archive install_archive
-  contains "$(<"$SCRATCH/archive")" ", 0 failed"
+  run_until_verify "${INSTALL_ARCHIVE[@]}"
   in_container cmp "$UNPACKED/bin/metrics-service" \
     /opt/metrics-stack/metrics-service/bin/metrics-service
   equal "files in /etc" "$(grep -v '^opt/' <<<"$(host_state)")" "$(grep -v '^opt/' <<<"$before")"
   host_edits_are_kept
-  keep back install
-  contains "$(<"$SCRATCH/back")" ", 0 failed"
+  run_until_verify "${INSTALL[@]}"
+  verify --quick
   equal "the host" "$(host_state)" "$before"
   host_edits_are_kept
   runs_from_store

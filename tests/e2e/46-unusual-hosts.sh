@@ -106,10 +106,13 @@ archives_are_copied() {
     --versions "$ARCHIVE_DIR/versions.conf" --service-binary "$SERVICE"
   wait_until "==> release"
   in_container sh -c 'for file in /srv/archives/*; do echo swapped >$file; done'
-  wait "$JOB"
-  cp "$SCRATCH/run" "$SCRATCH/install"
-  prints_next_steps
-  contains "$(<"$SCRATCH/install")" "sudo bash $CHECKOUT/uninstall.sh (--purge"
+  eventually 60 has_printed "✓ unit metrics-stack.target"
+  send_signal TERM all
+  wait "$JOB" || :
+  cat "$SCRATCH/run"
+  contains "$(<"$SCRATCH/run")" "✓ unit metrics-stack.target"
+  contains "$(<"$SCRATCH/run")" "or: bash $CHECKOUT/verify.sh"
+  in_container bash "$CHECKOUT/verify.sh" --quick
   in_container rm -r /srv/archives
 }
 

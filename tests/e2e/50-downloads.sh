@@ -3,6 +3,7 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib/scenario.sh"
 . "$E2E_DIR/lib/stack.sh"
+. "$E2E_DIR/lib/interrupt.sh"
 
 readonly PINS=/usr/src/web.conf
 
@@ -74,8 +75,7 @@ progress_is_shown() {
 
 installs_from_the_web() {
   serve prometheus=truncated
-  keep install in_container "$CHECKOUT/install.sh" --versions "$PINS" --service-binary "$SERVICE"
-  prints_next_steps
+  run_until_verify "$CHECKOUT/install.sh" --versions "$PINS" --service-binary "$SERVICE"
   equal "remaining downloads" "$(in_container find /var/cache/metrics-stack 2>/dev/null || :)" ""
 }
 

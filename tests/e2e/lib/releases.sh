@@ -93,9 +93,9 @@ release_archive() {
 
 # The release archive is unpacked here in the container.
 readonly UNPACKED=/usr/src/release
-install_archive() {
-  in_container "$UNPACKED/install.sh" --from "$ARCHIVE_DIR" --versions "$ARCHIVE_DIR/versions.conf"
-}
+readonly INSTALL_ARCHIVE=("$UNPACKED/install.sh" --from "$ARCHIVE_DIR"
+  --versions "$ARCHIVE_DIR/versions.conf")
+install_archive() { in_container "${INSTALL_ARCHIVE[@]}"; }
 unpack_archive() {
   local archive
   archive=$(release_archive) || return 1
