@@ -125,7 +125,7 @@ uninstall_is_interrupted_at_its_end() {
   interrupt_before "selinux_allow_proxy off" "$CHECKOUT/uninstall.sh"
   run_until_verify "${INSTALL[@]}"
   verify --quick
-  equal "Alloy" "$(unit_state metrics-alloy)" "active enabled"
+  equal "Alloy" "$(state_of metrics-alloy)" "active enabled"
 }
 
 # A new service that is interrupted before it is in the store must not get the path of the one

@@ -18,7 +18,7 @@ without_systemd() {
 
 # Systems that can't be booted here, so commands and files report them.
 unsupported_systems() {
-  in_container sh -c 'cat >/usr/local/bin/getconf && chmod 755 /usr/local/bin/getconf' <<'END'
+  script /usr/local/bin/getconf <<'END'
 #!/bin/sh
 [ "$1" != LONG_BIT ] || echo 32
 END
@@ -111,7 +111,7 @@ configuration_is_wrong() {
 
 # It prints its version, but does not start.
 service_does_not_start() {
-  in_container sh -c 'cat >/root/broken && chmod 0755 /root/broken' <<'END'
+  script /root/broken <<'END'
 #!/bin/sh
 [ "$1" != --version ] || { echo metrics-service 0.1.0; exit; }
 echo no luck today >&2

@@ -5,9 +5,6 @@
 . "$E2E_DIR/lib/stack.sh"
 . "$E2E_DIR/lib/interrupt.sh"
 
-# script PATH: writes a program in the container from standard input.
-script() { in_container sh -c "cat >$1 && chmod 755 $1"; }
-
 # Another user's clone at a path with blanks, called from a directory with traps for Python and
 # cargo and with an unusual environment, on a host with noexec /tmp, no unzip and a proxy. Programs
 # that build and unpack log their calls.

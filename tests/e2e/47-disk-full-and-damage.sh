@@ -6,9 +6,6 @@
 . "$E2E_DIR/lib/releases.sh"
 . "$E2E_DIR/lib/interrupt.sh"
 
-# script PATH: writes a program in the container from standard input.
-script() { in_container sh -c "cat >$1 && chmod 755 $1"; }
-
 # /opt is a symlink to another file system from here on, the downloads and Prometheus' data are on
 # disks of their own, and /etc and /var/lib are small, so that they can be filled.
 mount_small_disks() {

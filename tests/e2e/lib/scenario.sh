@@ -103,6 +103,9 @@ verify() { in_container "$CHECKOUT/verify.sh" "$@"; }
 as_nobody() { in_container setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
 uninstall() { in_container "$CHECKOUT/uninstall.sh" "$@"; }
 
+# script PATH: writes a program in the container from standard input.
+script() { in_container sh -c "cat >$1 && chmod 755 $1"; }
+
 # get PORT/PATH [CURL-OPTION...]
 get() {
   in_container curl --silent --show-error --fail --max-time 20 "${@:2}" "http://127.0.0.1:$1"

@@ -72,15 +72,10 @@ listens_as_designed() {
   equal "other addresses" "$(listening | grep -v -E '^(127\.|\[::1\])' || :)" ""
 }
 
-# unit_state UNIT
-unit_state() {
-  in_container sh -c "systemctl is-active $1; systemctl is-enabled $1" | paste -sd' ' || :
-}
-
 units_are_up() {
   local unit
   for unit in "${UNITS[@]}"; do
-    equal "$unit" "$(unit_state "$unit")" "active enabled"
+    equal "$unit" "$(state_of "$unit")" "active enabled"
   done
 }
 
