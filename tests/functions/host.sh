@@ -24,7 +24,6 @@ test_versions_are_ordered() {
 12.4.1 12.4.0+security-02
 v1.20.0 1.19.0
 99.0.0 0.0.1-fake
-2.41 2.28
 1.85.0+dfsg3 1.75
 END
 }
