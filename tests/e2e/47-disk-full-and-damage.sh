@@ -164,17 +164,6 @@ report_is_complete() {
   verify --quick
 }
 
-# Five wrong logins would lock the account.
-verify_does_not_lock_the_account() {
-  local i
-  change_grafana_password
-  contains "$(verify)" "password has been changed"
-  for i in {1..6}; do verify >"$SCRATCH/verify-$i" & done
-  wait
-  for i in {1..6}; do contains "$(<"$SCRATCH/verify-$i")" "password has been changed"; done
-  new_password_works
-}
-
 purge_asks() {
   keep purge in_container script --quiet --return --command "$CHECKOUT/uninstall.sh --purge" \
     /dev/null <<<no && return 1
@@ -204,7 +193,6 @@ test "missing programs and truncated manifests are repaired" damaged_store_is_re
 test "unexpected files are reported" obstacles_are_named
 test "a program that is not the service" service_is_not_trusted
 test "a report" report_is_complete
-test "verify.sh tries a rejected login only once" verify_does_not_lock_the_account
 test "a purge on a terminal asks for confirmation" purge_asks
 test "install again" run_until_verify "${INSTALL[@]}"
 test "a purge on full disks" purges_on_full_disks
