@@ -33,5 +33,5 @@ survives_a_reboot() {
 boot trixie
 test "install" run_until_verify "${INSTALL[@]}"
 test "no request fails during 20 restarts of the service under load" restarts_lose_no_request
-test "no sample is lost while Prometheus is down for 45 s" outage_loses_no_sample
+test "no sample is lost while Prometheus is down for 75 s" outage_loses_no_sample
 test "units and data are back after a reboot" survives_a_reboot
