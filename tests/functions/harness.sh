@@ -30,6 +30,13 @@ fails() {
   ((status != 0)) || { printf 'expected to fail: %s\n' "$*" && return 1; }
 }
 
+# has_stored SETTING VALUE...: makes a release with these settings the active one.
+has_stored() {
+  mkdir -p "$RELEASES/0.1.0" "$OPT"
+  printf '%s %s\n' "$@" >"$RELEASES/0.1.0/options"
+  ln -sfn releases/0.1.0 "$OPT/current"
+}
+
 # shellcheck disable=SC1090  # a file of tests
 . "$TESTS/$1.sh"
 

@@ -1,13 +1,6 @@
 # Which deliveries count, and when notifications are configured.
 # shellcheck shell=bash
 
-# has_stored SETTING VALUE...: makes a release with these settings the active one.
-has_stored() {
-  mkdir -p "$RELEASES/0.1.0" "$OPT"
-  printf '%s %s\n' "$@" >"$RELEASES/0.1.0/options"
-  ln -sfn releases/0.1.0 "$OPT/current"
-}
-
 test_forwarding_options_keep_notifications() {
   local key
   has_stored url https://a.example/w notify /var/a

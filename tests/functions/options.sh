@@ -84,11 +84,9 @@ END
 }
 
 test_forwarding_ends_on_a_host_with_a_password() {
-  mkdir -p "$RELEASES/0.1.0" "$STATE/credentials" "$OPT"
+  mkdir -p "$STATE/credentials"
   echo secret >"$STATE/credentials/a"
-  printf '%s\n' "url https://a.example/w" "user u" "password $STATE/credentials/a" \
-    >"$RELEASES/0.1.0/options"
-  ln -s releases/0.1.0 "$OPT/current"
+  has_stored url https://a.example/w user u password "$STATE/credentials/a"
   OPTIONS=(["none"]=1)
   equal "settings" "$(settled)" ""
 }
@@ -146,10 +144,7 @@ test_a_password_is_kept_until_another_comes() {
 # The password of Grafana is no setting of forwarding, except that an agent has no Grafana.
 test_a_password_survives_forwarding() {
   local key
-  mkdir -p "$RELEASES/0.1.0" "$OPT"
-  printf '%s\n' "url https://a.example/w" "tenant t" "admin-password $STATE/credentials/b" \
-    >"$RELEASES/0.1.0/options"
-  ln -sfn releases/0.1.0 "$OPT/current"
+  has_stored url https://a.example/w tenant t admin-password "$STATE/credentials/b"
   for key in none url; do
     OPTIONS=(["$key"]=https://b.example/w)
     merge_settings
