@@ -31,11 +31,11 @@ remove_traces() {
 purge() {
   local unit directory directories units packages
   directories=("$ETC" "$PRIVATE/metrics-stack" "$LOGS" "$OPT" "$VAR" "$CACHE")
-  mapfile -t units < <({
-    printf 'systemd/%s\n' "${UNITS[@]}"
-    shipped "$RELEASES"/* | grep '^systemd/[^/]*$'
-  } | sort -u | sed 's,^systemd/,,')
-  stop_units metrics-stack.target metrics-service.socket metrics-alloy-ui.socket "${units[@]}"
+  mapfile -t units < <(
+    printf '%s\n' "${UNITS[@]}"
+    shipped "$RELEASES"/* | sed -n 's,^systemd/\([^/]*\)$,\1,p'
+  )
+  stop_units "${units[@]}"
   for unit in "${units[@]}"; do
     rm -rf "${UNIT_DIR:?}/$unit" "$UNIT_DIR"/*.wants/"$unit"
     for directory in "$UNIT_DIR" "$UNIT_DIR.control" /run/systemd/system{,.control}; do
