@@ -28,10 +28,12 @@ eventually() {
 }
 
 # key FILE-OR-WORD...: prints a cache key of the inputs of a build.
-# It includes the week, because Debian's archive changes.
+# It includes the week, because Debian's archive changes. It is the week in which a run starts, so a
+# run that lasts until the next week finds what it has built.
+export WEEK=${WEEK-$(date +%G-%V)}
 key() {
   local input
-  for input in "$(date +%G-%V)" "$@"; do
+  for input in "$WEEK" "$@"; do
     if [[ -f $input ]]; then cat "$input"; else echo "$input"; fi
   done | sha256sum | cut -c1-12
 }
