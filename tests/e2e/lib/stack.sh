@@ -46,8 +46,9 @@ installs_in_secret() {
   in_container rm -f /tmp/done
   in_container sh -c "$WATCH" >"$SCRATCH/seen" &
   watch=$!
-  # A command line that the watch must see.
-  in_container sh -c 'sleep 1; :' 'fleet-9f3 decoy word'
+  # A command line that the watch must see. It ends when its input does.
+  in_container sh -c 'cat; :' 'fleet-9f3 decoy word' \
+    < <(eventually 30 grep decoy "$SCRATCH/seen")
   keep install install "$@"
   verify
   in_container touch /tmp/done
