@@ -50,7 +50,10 @@ give_network() {
   slirp4netns --configure --mtu=65520 --disable-host-loopback "$(leader)" tap0 \
     >>"$DISK/network" 2>&1 &
   in_container sh -c 'echo nameserver 10.0.2.3 >/etc/resolv.conf'
+  eventually 30 has_network
 }
+
+has_network() { [[ -n $(on_network ip route show default) ]]; }
 
 # in_container COMMAND...: runs it as root, without this host's environment. Signals have their
 # default action: a background job of a script starts with SIGINT ignored, a process below nohup
