@@ -118,7 +118,7 @@ query_is() { [[ $(query "$1") == "$2" ]]; }
 samples_of() { promql "$1" | sample_times; }
 # labels NAME: prints the sorted values of a label in a response of Prometheus.
 labels() { grep -o "\"$1\":\"[^\"]*\"" | cut -d'"' -f4 | sort | paste -sd' '; }
-sample_times() { grep -o '\[[0-9.]*,"[^"]*"\]' | sed 's/^\[\([0-9]*\).*/\1/'; }
+sample_times() { grep -o '\[[0-9.]*,"[^"]*"\]' | sed 's/^\[\([0-9.]*\).*/\1/'; }
 
 # state_of UNIT [SOCKET]: prints whether it is active, and whether it or its socket is enabled.
 state_of() {

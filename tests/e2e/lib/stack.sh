@@ -132,9 +132,9 @@ longest_gap() { samples_of 'up{job="metrics_service"}[10m]' | gap_in "$@"; }
 no_gap_beyond() { local gap && gap=$(longest_gap "$2" "$3") && ((gap > 0 && gap < $1)); }
 gap_in() {
   awk -v start="$1" -v end="$2" '
-    last && $1 > start && $1 - last > longest { longest = $1 - last }
+    last && int($1) > start && $1 - last > longest { longest = $1 - last }
     { if (!last) first = $1; last = $1 }
-    END { print (first <= start && last >= end) ? longest : 0 }'
+    END { print (int(first) <= start && last >= end) ? int(longest) : 0 }'
 }
 
 purge_leaves_no_trace() {
