@@ -134,14 +134,15 @@ listening() {
   on_network ss --no-header --listening --tcp --numeric | awk '{ print $4 }' | sort -u
 }
 
-# traces: lists the file system, users and listening ports, without packages, their caches and the
-# journal.
+# traces: lists the file system, users and listening ports, without packages, their caches, the
+# journal, and chunks that Prometheus writes at even hours. Files can vanish meanwhile.
 traces() {
-  in_container find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run \
-    -o -path /tmp/systemd-private-* -o -path /var/tmp/systemd-private-* \
-    -o -path /var/log/journal -o -path /var/cache/apt -o -path /var/lib/apt -o -path /usr/src \) \
+  in_container find / -ignore_readdir_race -xdev \( -path /proc -o -path /sys -o -path /dev \
+    -o -path /run -o -path /tmp/systemd-private-* -o -path /var/tmp/systemd-private-* \
+    -o -path /var/log/journal -o -path /var/cache/apt -o -path /var/lib/apt -o -path /usr/src \
+    -o -path '*/metrics-stack/prometheus/chunks_head/*' \) \
     -prune -o -printf '%p %y %m %u %g %l\n' | sort
-  in_container find /run /tmp /var/tmp -xdev -name '*metrics*' \
+  in_container find /run /tmp /var/tmp -ignore_readdir_race -xdev -name '*metrics*' \
     ! -path '/run/systemd/journal/*' ! -path '/run/log/*' 2>/dev/null | sort
   in_container cut -d: -f1,3 /etc/passwd /etc/group
   in_container systemctl list-units --all --no-legend 'metrics-*'
