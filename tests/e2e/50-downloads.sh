@@ -82,6 +82,7 @@ installs_from_the_web() {
 boot trixie
 in_container systemd-run --quiet --unit=web --property=StandardOutput=append:/run/web.log \
   "$HELPERS/web" 127.0.0.1:7000 "$ARCHIVE_DIR"
+eventually 10 in_container curl --silent --output /dev/null http://127.0.0.1:7000/
 traces >"$SCRATCH/before"
 test "a truncated download, a busy server and one without the file" failed_downloads_are_retried
 test "existing files are not fetched again" existing_files_are_not_fetched_again

@@ -20,9 +20,10 @@ CERTIFICATE, KEY, *LOGIN = sys.argv[2:]
 
 
 def keep(kind, content):
-    part = DIRECTORY / ".part"
+    name = f"{kind}-{time.time_ns()}"
+    part = DIRECTORY / f".{name}"
     part.write_bytes(content)
-    part.rename(DIRECTORY / f"{kind}-{time.time_ns()}")
+    part.rename(DIRECTORY / name)
 
 
 class Mail:
