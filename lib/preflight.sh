@@ -127,8 +127,8 @@ check_ports() {
       continue
     fi
     line=$(ss --no-header --listening --tcp --numeric --processes "sport = :$port" |
-      grep -m 1 -E ' (127\.0\.0\.1|0\.0\.0\.0|\*|\[::ffff:127\.0\.0\.1\]):[0-9]+ ') || continue
-    user=$(sed -n 's/.*(("\([^"]*\)",pid=\([0-9]*\).*/\1 (PID \2)/p' <<<"$line")
+      grep -E ' (127\.0\.0\.1|0\.0\.0\.0|\*|\[::ffff:127\.0\.0\.1\]):[0-9]+ ') || continue
+    user=$(sed -n '1s/.*(("\([^"]*\)",pid=\([0-9]*\).*/\1 (PID \2)/p' <<<"$line")
     if [[ $user == *"(PID 1)" ]]; then
       user=$(systemctl list-sockets --full --no-legend |
         awk -v port=":$port" '":" $1 ~ port "$" && !found++ { print $2 }')
