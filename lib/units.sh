@@ -135,6 +135,7 @@ wait_until_ready() {
 
 unit_failed() {
   say "the last lines of $1's journal:" >&2
+  journalctl --sync 2>/dev/null || :
   journalctl --quiet --unit "$1" ${JOURNAL_END:+--after-cursor="$JOURNAL_END"} --lines 15 \
     --output cat | sed 's/^/  | /' >&2
   die "$1 did not become ready" "see its journal above"
