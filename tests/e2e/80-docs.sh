@@ -16,11 +16,15 @@ blocks() {
 }
 
 runs() {
+  # The block before might have restarted them.
+  eventually 60 servers_are_ready
   cat "$1"
   # The commands of a page are for an administrator with sudo, in the checkout.
   { echo 'sudo() { "$@"; }' && echo "cd $CHECKOUT" && cat "$1"; } >"$1.run"
   in_container bash -euo pipefail -c "$(<"$1.run")"
 }
+
+servers_are_ready() { get 9090/-/ready && get 12345/-/ready && get 3001/api/health; }
 
 page_runs() {
   local block
