@@ -40,7 +40,9 @@ power_on() {
 nspawn() { cat "$DISK/nspawn"; }
 # The container's PID 1 is nspawn's only child.
 leader() { tr -d ' ' <"/proc/$(nspawn)/task/$(nspawn)/children"; }
+# nspawn's first child is still in the PID namespace of this host, whose systemd would answer.
 is_booted() {
+  [[ $(readlink "/proc/$(leader)/ns/pid") != "$(readlink /proc/self/ns/pid)" ]] || return 1
   [[ $(in_container systemctl is-system-running 2>/dev/null) =~ ^(running|degraded)$ ]]
 }
 
@@ -88,4 +90,4 @@ run_without_systemd() (
     --pipe "${@:2}" </dev/null
 )
 
-is_gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status"; }
+is_gone() { [[ ! -e /proc/$1 ]] || grep -q -s '^State:.Z' "/proc/$1/status"; }
