@@ -32,7 +32,7 @@ has_ended() {
 wait_until() {
   case $1 in
   [0-9]*) sleep "$1" ;;
-  *) eventually 60 has_printed "$1" ;;
+  *) eventually 300 has_printed "$1" ;;
   esac
 }
 
@@ -42,7 +42,7 @@ interrupt() {
   wait_until "$1"
   if [[ $2 == KILL ]] && ((RANDOM % 2)); then send_signal KILL; else send_signal "$2" all; fi
   wait "$JOB" || :
-  eventually 30 has_ended
+  eventually 120 has_ended
 }
 
 # interrupt_before WORDS COMMAND...: sends SIGKILL before the first command that contains the words.
@@ -53,18 +53,18 @@ interrupt_before() {
     trap "[[ \$BASH_COMMAND != *\"\$WORDS\"* ]] || kill -KILL \$\$" DEBUG
     . "$0"' "${@:2}"
   wait "$JOB" && { echo "it was not interrupted before $1" && return 1; }
-  eventually 30 has_ended
+  eventually 120 has_ended
 }
 
 # run_until_verify COMMAND...: runs an install up to its verification, which other tests cover.
 run_until_verify() {
   start_run "$@"
-  eventually 60 has_printed "==> verify"
+  eventually 300 has_printed "==> verify"
   cat "$SCRATCH/run"
   contains "$(<"$SCRATCH/run")" "==> verify"
   send_signal TERM all
   wait "$JOB" || :
-  eventually 30 has_ended
+  eventually 120 has_ended
 }
 
 change_grafana_password() {
