@@ -16,7 +16,7 @@ try_runs_until_ctrl_c() {
     ip link set lo up && mount --bind "$1" "$2" && shift 2 && exec "$@"' sh \
     "$SCRATCH/verify.sh" "$ROOT/lib/verify.sh" "$E2E_DIR/try.sh" >"$SCRATCH/try" 2>&1 &
   try=$!
-  eventually 180 is_running_or_gone "$try"
+  eventually 600 is_running_or_gone "$try"
   cat "$SCRATCH/try"
   contains "$(<"$SCRATCH/try")" "Ctrl-C ends it"
   contains "$(<"$SCRATCH/try")" "✗ a row that fails"
@@ -32,7 +32,7 @@ try_runs_until_ctrl_c() {
   contains "$(leftovers "$dir" "$network")" "$dir"
   contains "$(leftovers "$dir" "$network")" "$network"
   kill -INT "$try"
-  eventually 30 is_gone "$try"
+  eventually 120 is_gone "$try"
   equal "what is left behind" "$(leftovers "$dir" "$network")" ""
 }
 
