@@ -84,18 +84,19 @@ notification_counts() {
 # deliveries BEFORE: prints `STATE RECEIVER (INTEGRATION)` for each new notification to one of
 # RECEIVERS. Others get alerts of their own meanwhile, such as those of a dead man's switch.
 # Alertmanager counts a notification before it is tried, and as failed after minutes of retries, so
-# the requests decide.
+# the requests decide: each notification needs one that succeeds.
 deliveries() {
   awk -F'[{"]' '
     { receiver = $5 " (" $3 ")"; count = substr($NF, 3) }
     NR == FNR { before[$1, receiver] = count; next }
     { new[$1, receiver] = count - before[$1, receiver] }
-    $1 ~ /notifications_total$/ && new[$1, receiver] { started[receiver] }
+    $1 ~ /notifications_total$/ && new[$1, receiver] > 0 { started[receiver] = new[$1, receiver] }
     END {
       for (receiver in started) {
         sent = new["alertmanager_notification_requests_total", receiver]
         failed = new["alertmanager_notification_requests_failed_total", receiver]
-        print (!sent ? "waiting" : sent > failed ? "delivered" : "failed"), receiver
+        print (!sent ? "waiting" : failed && sent - failed < started[receiver] ? "failed" \
+          : "delivered"), receiver
       }
     }' <(printf '%s\n' "$1") <(notification_counts | grep --fixed-strings "$RECEIVERS")
 }
