@@ -38,8 +38,7 @@ no_notification_failed() {
   [[ -z $failed ]] || fail "$failed failed"
 }
 
-# verify_test_message: sends an alert and waits until Alertmanager has tried to deliver it, which
-# takes the route's group_wait, 30 s by default.
+# verify_test_message: sends an alert and waits until Alertmanager has tried to deliver it.
 verify_test_message() {
   local before tried end name
   # The time makes a group of its own: a group is notified again after minutes or hours only.
@@ -57,12 +56,14 @@ verify_test_message() {
     "correct the configuration: sudo $SCRIPTS/install.sh --notify FILE" is_delivered "$before"
 }
 
-# send_test_alert NAME: it is resolved after resolve_timeout, 5 minutes by default.
+# send_test_alert NAME: it is resolved after resolve_timeout, 5 minutes by default. Because it began
+# an hour ago, a new group does not wait for group_wait.
 send_test_alert() {
   local host
   host=$(uname -n)
   curl_local 9093/api/v2/alerts --header 'Content-Type: application/json' --data @- <<END
-[{"labels": {"alertname": "$1", "severity": "critical", "instance": "$host"},
+[{"startsAt": "$(date --utc --date='1 hour ago' +%FT%TZ)",
+  "labels": {"alertname": "$1", "severity": "critical", "instance": "$host"},
   "annotations": {"summary": "metrics-stack: test message from $host",
     "description": "It is resolved by itself. To send another: \`./verify.sh --notify-test\`"}}]
 END
@@ -107,7 +108,8 @@ were_tried() { [[ -n $1 && $'\n'$1 != *$'\nwaiting '* ]]; }
 is_delivered() {
   local states reason
   states=$(deliveries "$1")
-  [[ -n $states ]] || fail "nothing sent: is it silenced, or group_wait long?" || return
+  [[ -n $states ]] || fail "nothing sent to $(paste -sd, <<<"${RECEIVERS//receiver_name=/}"): it \
+is empty, silenced or muted, or its group_by lacks alertname" || return
   were_tried "$states" || fail "no response" || return
   grep --quiet '^failed' <<<"$states" || return 0
   reason=$(journalctl --quiet --unit metrics-alertmanager.service --since -2min --output cat \

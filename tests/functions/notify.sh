@@ -86,7 +86,16 @@ test_only_receivers_of_the_test_message_count() {
   RECEIVERS='receiver_name="on call"'
   equal "deliveries" "$(deliveries "$before")" ""
   fails is_delivered "$before"
-  contains "$OUTPUT" "nothing sent"
+  contains "$OUTPUT" 'nothing sent to "on call": it is empty, silenced or muted'
+}
+
+# A group_wait of half an hour does not delay it.
+test_the_test_message_began_before_group_wait() {
+  local start
+  curl_local() { cat; }
+  start=$(send_test_alert "Test message" | sed -n 's/.*"startsAt": "\([^"]*\)".*/\1/p')
+  [[ -n $start ]]
+  (($(date +%s) - $(date --date="$start" +%s) > 1800)) || { echo "it began: $start" && return 1; }
 }
 
 test_receivers_have_their_name_in_metrics() {
