@@ -14,7 +14,8 @@ check_alertmanager() {
     2>&1 </dev/null) ||
     fail_check "Alertmanager refuses its configuration: $(sed -E "
       /^amtool: error|^$/d; s/^Checking '.*'  FAILED: //
-      s/\`[^\`]*\`/…/g; s/(parse|port) \"[^\"]*\"/\1 …/g" <<<"$output")" \
+      s/\`.*\`/…/; s/(anchor|address) [^ ]+/\1 …/
+      s/(parse|port) \"([^\"\\]|\\\\.)*\"/\1 …/g" <<<"$output")" \
       "correct ${NOTIFY:-${SETTINGS["notify"]}}; docs/notifications.md has examples"
 }
 

@@ -98,6 +98,23 @@ test_the_test_message_began_before_group_wait() {
   (($(date +%s) - $(date --date="$start" +%s) > 1800)) || { echo "it began: $start" && return 1; }
 }
 
+# ERROR~MASKED: lines of amtool with a password, hunter2.
+test_an_error_masks_values() {
+  local line masked
+  SETTINGS["notify"]=$SCRATCH/notify
+  while IFS='~' read -r line masked; do
+    systemd-run() { printf "Checking '/run/notify'  FAILED: %s\n\n" "$line" && return 1; }
+    OUTPUT=$(check_alertmanager 2>&1)
+    contains "$OUTPUT" "refuses its configuration: $masked"
+    lacks "$OUTPUT" ter2
+  done <<'END'
+yaml: unknown anchor 'hunter2' referenced~yaml: unknown anchor … referenced
+line 2: cannot unmarshal !!str `h`un`ter2` into bool~line 2: cannot unmarshal !!str … into bool
+parse "u:hun\"ter2@x": invalid port ":hunter2" after host~parse …: invalid port … after host
+address u:hunter2@x:587: too many colons in address~address … too many colons in address
+END
+}
+
 test_receivers_have_their_name_in_metrics() {
   curl_local() {
     printf '%s\n' '[{"annotations":{"summary":"a"},"labels":{"alertname":"Test message 12:00:00"},
