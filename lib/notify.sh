@@ -13,9 +13,10 @@ check_alertmanager() {
     "$(store_path alertmanager)/bin/amtool" check-config '${CREDENTIALS_DIRECTORY}/notify' \
     2>&1 </dev/null) ||
     fail_check "Alertmanager refuses its configuration: $(sed -E "
-      /^amtool: error|^$/d; s/^Checking '.*'  FAILED: //
+      /^amtool: error|^$|SUCCESS$|^Found:|^ - /d; s/^Checking '.*'  FAILED: //
       s/\`.*\`/…/; s/(anchor|address) [^ ]+/\1 …/
-      s/(parse|port) \"([^\"\\]|\\\\.)*\"/\1 …/g" <<<"$output")" \
+      s/(parse|port) \"([^\"\\]|\\\\.)*\"/\1 …/g" \
+      <<<"${output:-amtool was not started: the file must exist, with at most 1 MB}")" \
       "correct ${NOTIFY:-${SETTINGS["notify"]}}; docs/notifications.md has examples"
 }
 

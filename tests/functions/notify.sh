@@ -140,3 +140,17 @@ test_the_reason_has_no_url() {
   fails is_delivered "$(counts email 7 9 2)"
   equal "reason" "$OUTPUT" 'telegram[0]: Post "https://…": dial tcp: timeout'
 }
+
+# systemd passes no missing file, and no larger one. amtool reports templates after the file itself.
+test_an_error_has_a_reason() {
+  SETTINGS["notify"]=$SCRATCH/notify
+  systemd-run() { return 1; }
+  contains "$(check_alertmanager 2>&1)" "configuration: amtool was not started: the file must exist"
+  systemd-run() {
+    printf '%s\n' "Checking '/run/notify'  SUCCESS" Found: " - route" "  SUCCESS" \
+      "  FAILED: template: a.tmpl:1: bad character" "" "amtool: error: failed to validate 1 file(s)"
+    return 1
+  }
+  contains "$(check_alertmanager 2>&1)" "configuration:   FAILED: template: a.tmpl:1: bad character
+  hint: correct"
+}
