@@ -84,7 +84,7 @@ stage_release() {
     if [[ -n ${SETTINGS[$key]-} ]]; then echo "$key ${SETTINGS[$key]}" >>"$STAGED/options"; fi
   done
   stage_forwarding
-  if [[ -n ${SETTINGS["admin-password"]-} ]] && role_has grafana; then stage_password; fi
+  if has_secret admin-password && role_has grafana; then stage_password; fi
   if role_has alertmanager; then pass_secret alertmanager notify notify; fi
 }
 

@@ -156,3 +156,15 @@ test_a_password_survives_forwarding() {
   fails merge_settings
   contains "$OUTPUT" "an agent has no Grafana"
 }
+
+# A unit does not start if the file of a credential is missing.
+test_a_deleted_password_is_not_passed_to_grafana() {
+  local drop_in=$STAGED/systemd/metrics-grafana.service.d/password.conf
+  SERVICE_PATH=$SCRATCH/service SETTINGS["admin-password"]=$SCRATCH/password
+  echo fives >"$SCRATCH/password"
+  stage_release
+  contains "$(<"$drop_in")" "LoadCredential=password:$SCRATCH/password"
+  rm -r "$STAGED" "$SCRATCH/password"
+  stage_release
+  [[ ! -e $drop_in ]]
+}
