@@ -124,6 +124,7 @@ need_path() {
 
 download_only() {
   local component
+  SETTINGS["role"]=${OPTIONS["role"]-}
   apply_role
   check_architecture
   check_pins

@@ -51,7 +51,10 @@ existing_files_are_not_fetched_again() {
   equal "requests" "$(requests)" ""
   in_container "$CHECKOUT/install.sh" --versions "$PINS" --download /root/fetched --notify "$PINS"
   equal "requests with --notify" "$(requests | sed 's/.*\/\([a-z]*\)-.*/\1/')" alertmanager
-  in_container rm -r /root/fetched
+  in_container truncate --size 0 /run/web.log
+  in_container "$CHECKOUT/install.sh" --versions "$PINS" --download /root/agent --role agent
+  equal "requests for an agent" "$(requests | sed 's/.*\/\([a-z]*\)-.*/\1/')" alloy
+  in_container rm -r /root/fetched /root/agent
 }
 
 # Complete downloads stay for the next run; a purge removes them.
