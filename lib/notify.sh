@@ -43,8 +43,8 @@ no_notification_failed() {
 # verify_test_message: sends an alert and waits until Alertmanager has tried to deliver it.
 verify_test_message() {
   local before tried end name
-  # The time makes a group of its own: a group is notified again after minutes or hours only.
-  name="Test message $(date +%T)"
+  # Time and PID make a group of its own: a group is notified again after minutes or hours only.
+  name="Test message $(date +%T).$$"
   before=$(notification_counts 2>/dev/null) || :
   check "Alertmanager accepts a test alert" 0 "$(journal_hint alertmanager)" send_test_alert "$name"
   [[ -n $OK ]] || return 0

@@ -98,6 +98,14 @@ test_the_test_message_began_before_group_wait() {
   (($(date +%s) - $(date --date="$start" +%s) > 1800)) || { echo "it began: $start" && return 1; }
 }
 
+# Two runs of verify.sh can send theirs in the same second.
+test_a_test_message_has_a_name_of_its_own() {
+  date() { echo 12:00:00; }
+  curl_local() { return 1; }
+  send_test_alert() { fail "$1"; }
+  contains "$(verify_test_message)" "accepts a test alert: Test message 12:00:00.$$"
+}
+
 # ERROR~MASKED: lines of amtool with a password, hunter2.
 test_an_error_masks_values() {
   local line masked
