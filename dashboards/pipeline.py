@@ -63,8 +63,8 @@ PROMETHEUS_STATS = [
     stat(
         "Data source",
         "Can Grafana query Prometheus? Without its plugin every panel fails, although Grafana "
-        "reports that it is healthy: `systemctl restart metrics-grafana`, then `journalctl -u "
-        "metrics-grafana -g plugin`.",
+        "reports that it is healthy: `sudo systemctl restart metrics-grafana`, then "
+        "`sudo journalctl -u metrics-grafana -g plugin`.",
         "none",
         # Each Grafana version has one of these metrics, or both.
         f'group({{__name__=~"grafana_plugin_(build|target)_info", {GRAFANA}, plugin_id="prometheus"}})',

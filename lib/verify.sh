@@ -31,7 +31,7 @@ skip() { say "- $1: $2"; }
 fail() { say "$1" && return 1; }
 
 is_off() { ! is_active "$1" && ! is_enabled "$1" && [[ -e $UNIT_DIR/$1 ]]; }
-journal_hint() { echo "journalctl -u metrics-$1.service -n 50"; }
+journal_hint() { echo "sudo journalctl -u metrics-$1.service -n 50"; }
 
 # verify_all QUICK LOGIN LOGIN-FILE
 verify_all() {
@@ -40,7 +40,7 @@ verify_all() {
     if is_off "$unit"; then
       skip "unit $unit" "disabled"
     else
-      check "unit $unit" 0 "journalctl -u $unit; sudo systemctl start $unit" is_running "$unit"
+      check "unit $unit" 0 "sudo journalctl -u $unit; sudo systemctl start $unit" is_running "$unit"
     fi
   done
   endpoint "service" metrics-service.service 8000 / /health /metrics
@@ -94,7 +94,7 @@ endpoint() {
   if is_off "$2"; then
     skip "$1 on 127.0.0.1:$3" "disabled"
   else
-    check "$1 on 127.0.0.1:$3 responds" 10 "journalctl -u $2 -n 50" responds "${@:3}"
+    check "$1 on 127.0.0.1:$3 responds" 10 "sudo journalctl -u $2 -n 50" responds "${@:3}"
     OPEN[$3]=$OK
   fi
 }
