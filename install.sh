@@ -91,7 +91,7 @@ parse_options() {
   fi
   [[ -z $FROM || -z $DOWNLOAD ]] || usage_error "--from and --download exclude each other"
   [[ -z $NOTIFY || -z $NO_NOTIFY ]] || usage_error "--notify and --no-notify exclude each other"
-  [[ $FROM != "$CACHE" ]] || usage_error "files in $CACHE are used without --from"
+  [[ $FROM != "$CACHE" ]] || usage_error "--from: leave it out, $CACHE is always used"
 }
 
 # parse_value OPTION [VALUE...]
@@ -198,7 +198,7 @@ roll_back() {
   discard_results
 }
 
-# discard_results: deletes what a failed run no longer needs, and says what is kept.
+# discard_results: deletes the leftovers of a failed run, and prints which downloads and data stay.
 discard_results() {
   (
     set -e

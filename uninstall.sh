@@ -8,7 +8,7 @@
 #   --yes    do not ask
 #   --help   print this
 #
-# Exit status: 0 if only what the last lines name is left, 1 if not, 2 on usage errors.
+# Exit status: 0 if only the files in the last lines are left, 1 if not, 2 on usage errors.
 
 set -euo pipefail
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -55,8 +55,8 @@ print_plan() {
 begin_activation() {
   local path
   mkdir -p "$STATE" "$ETC" "$INCOMPLETE"
-  # A new activation: the previous one's backups go. Once `pending` exists, a missing file can also
-  # be one that we removed, so list those that the administrator deleted.
+  # A new activation deletes the previous one's backups. Once `pending` exists, a missing file can
+  # also be one that we removed, so first list those that the administrator deleted.
   if [[ ! -L $OPT/pending ]]; then
     rm -rf "$(data_of grafana)"/database-backup*
     find "$(data_of alloy)" -name wal-backup -prune -exec rm -rf {} + 2>/dev/null || :
@@ -71,7 +71,7 @@ begin_activation() {
 }
 
 # update_group GROUP: stops it, changes its files and starts it, so no program sees files of two
-# versions. (stop_group leaves metrics-service running: it restarts.)
+# versions. (metrics-service runs until start_group restarts it.)
 update_group() {
   local action path
   say "    $1"
@@ -119,7 +119,7 @@ link_component() {
   if [[ -n $2 ]]; then
     set_link "$OPT/$1" "$2"
   else
-    # For the downgrade check of a later install. A full disk may make this fail: no harm.
+    # For the downgrade check of a later install. A full disk might make this fail: no harm.
     { readlink "$OPT/$1" >"$STATE/last-version-$1" && sync "$STATE/last-version-$1"; } || :
     rm -f "$OPT/$1"
   fi
@@ -157,7 +157,7 @@ finish_activation() {
 }
 
 # remove_unused: deletes releases that are not active, and credentials and store paths that no
-# release uses. After an uninstall the releases stay; only their empty directories go.
+# release uses. After an uninstall the releases stay; only their empty directories in /etc go.
 remove_unused() {
   local item path used
   for item in "$RELEASES"/*; do

@@ -1,5 +1,5 @@
-//! The one thread that takes requests from tiny_http's queue. It never waits for a body, and at
-//! most 1 ms for a client to take a response. A client here is one connection.
+//! The one thread that takes requests from tiny_http's queue. It never waits for a body, and waits
+//! at most 1 ms for a client to read a response. A client here is one connection.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -24,9 +24,9 @@ const MAX_BATCH: usize = 16_384;
 /// Largest declared body. tiny_http allocates the unread rest when a request is dropped.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
-/// Upper limit of `drain`. The longest `/simulate-load` takes 10 s, and `TimeoutStopSec=` is above this.
+/// Limit of `drain`: above the longest `/simulate-load` (10 s), below `TimeoutStopSec=`.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(12);
-/// After this long without a request, no connected client is about to send one.
+/// After this long without a request, connected clients are expected to send no more.
 const QUIET_PERIOD: Duration = Duration::from_millis(250);
 /// After the accept loop has ended, clients that keep sending are served this much longer.
 const KEEP_ALIVE_GRACE: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ impl Worker {
         }
     }
 
-    /// Finishes accepted requests, except those that wait for a body. New connections wait in systemd's socket for the next process.
+    /// Finishes accepted requests, except those that wait for a body. systemd queues new connections.
     pub fn drain(&self, listener: &TcpListener) {
         // tiny_http's accept loop blocks in `accept`. Once awake, it empties the accept queue and exits.
         let _ = listener.set_nonblocking(true);
@@ -89,7 +89,7 @@ impl Worker {
             requests.push(request);
             next = if requests.len() < MAX_BATCH { self.server.try_recv() } else { Ok(None) };
         }
-        // Tells the waker (sockets.rs) to count connections now. A full channel means that it will.
+        // Makes the waker (sockets.rs) count connections now. A full channel means that it soon will.
         let _ = self.waker.try_send(());
         let flooding = if requests.len() > MAX_PIPELINED { flooding_clients(&requests) } else { HashSet::new() };
         self.metrics.aborted.inc_by(sockets::shut_down(&flooding));
