@@ -24,13 +24,16 @@ test_the_readme_counts_the_alerts() {
   contains "$(<"$ROOT/CHANGELOG.md")" "$count alerts"
 }
 
-# The URL of the archives is a placeholder until the heading of CHANGELOG.md announces a release.
+# The URL of the archives and the repository are placeholders until the heading of CHANGELOG.md
+# announces a release.
 test_the_docs_fetch_this_version() {
-  local page
+  local page placeholder
   for page in README.md docs/operations.md docs/scaling.md; do
     contains "$(<"$ROOT/$page")" "/metrics-stack-$VERSION-linux-amd64.tar.gz"
   done
   contains "$(<"$ROOT/CHANGELOG.md")" "## $VERSION"
-  grep -q "^## $VERSION, not yet released" "$ROOT/CHANGELOG.md" ||
-    lacks "$(<"$ROOT/README.md")" example.invalid
+  for placeholder in example.invalid OWNER/REPOSITORY; do
+    grep -q "^## $VERSION, not yet released" "$ROOT/CHANGELOG.md" ||
+      lacks "$(<"$ROOT/README.md")" "$placeholder"
+  done
 }
