@@ -39,6 +39,8 @@ install_packages() {
 # Waits for an unattended upgrade. The lists have a lock of their own, which apt does not wait for.
 apt_get() {
   local options=(-o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 --quiet=2 --assume-yes)
+  # Without a terminal of its own, dpkg prints no percentages.
+  options+=(-o Dpkg::Use-Pty=0)
   local output tries=60
   until output=$(apt-get "${options[@]}" -o APT::Update::Error-Mode=any update 2>&1) ||
     [[ $output != *" lock "* ]] || ((--tries == 0)); do
