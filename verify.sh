@@ -43,6 +43,8 @@ main() {
     esac
     shift
   done
+  # The caller's directory might have been deleted.
+  cd /
   has curl || die "curl is not installed" "install the package curl"
   load_settings
   apply_role
