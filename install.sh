@@ -183,7 +183,7 @@ roll_back() {
   elif [[ ! -L $OPT/pending ]]; then
     say "no file has been changed; this release was active before"
   else
-    say "rolling back to the previous release (Ctrl-C is ignored)"
+    say "rolling back (Ctrl-C is ignored)"
     # Until an activation ends, `current` is the previous release. As a condition of `if`, the
     # subshell would not end at its first error.
     (

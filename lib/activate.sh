@@ -44,7 +44,7 @@ print_plan() {
     case $action:$DRY_RUN in
     modified:*) say "    keeping your changes to $file; compare: diff $file $OPT/current/$path" ;;
     deleted:*)
-      say "    not restoring $file, which you deleted; to restore: cp $OPT/current/$path $file"
+      say "    not restoring $file, which you deleted; to restore: sudo cp $OPT/current/$path $file"
       ;;
     *:1) say "    would $stop$action $file" ;;
     esac

@@ -127,6 +127,6 @@ validate_with() {
   OUTPUT=$(as_nobody "${@:2}" 2>&1) || status=$?
   OUTPUT=${OUTPUT//"$STAGE/etc"/"$ETC"}
   ((status == 0)) || fail_check "$1 refuses its configuration: $OUTPUT" \
-    "correct that file; what is shipped is in $ROOT/etc"
+    "correct that file; the shipped files are in $ROOT/etc"
   return "$status"
 }
