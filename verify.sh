@@ -53,11 +53,10 @@ main() {
   if [[ -z $login_file && -r ${SETTINGS["admin-password"]-} ]]; then
     login=admin:$(<"${SETTINGS["admin-password"]}")
   fi
-  set -- "$quick" "$login" "$login_file"
   if [[ -n $report ]]; then
-    report "$report" "$@"
+    report "$report" "$quick" "$login" "$login_file"
   else
-    verify_all "$@"
+    verify_all "$quick" "$login" "$login_file"
   fi
 }
 
