@@ -95,5 +95,5 @@ lock() {
   # The run that had the lock might have deleted the file.
   { flock --nonblock 9 && [[ $RUN/lock -ef /dev/fd/9 ]]; } ||
     die "another install.sh or uninstall.sh is running" \
-      "wait for it to finish and retry; to identify it: fuser $RUN/lock"
+      "wait for it to finish and retry; to identify it: sudo fuser $RUN/lock"
 }

@@ -134,7 +134,7 @@ check_ports() {
         awk -v port=":$port" '":" $1 ~ port "$" && !found++ { print $2 }')
     fi
     fail_check "port $port is in use by ${user:-another container}" \
-      "free it: systemctl disable --now UNIT; to find the unit of a PID: systemctl status PID"
+      "free it: sudo systemctl disable --now UNIT; to find the unit of a PID: systemctl status PID"
   done
 }
 

@@ -192,7 +192,7 @@ selinux_allow_proxy() {
       setsebool -P "$boolean" on
     elif [[ $1 == off ]] && grep --quiet "$boolean" "$list" 2>/dev/null; then
       # On a full disk this can fail.
-      setsebool -P "$boolean" off || say "    to reset by hand: setsebool -P $boolean off"
+      setsebool -P "$boolean" off || say "    to reset by hand: sudo setsebool -P $boolean off"
     fi
   done
   [[ $1 == on ]] || rm -f "$list"

@@ -36,6 +36,10 @@ journal_hint() { echo "sudo journalctl -u metrics-$1.service -n 50"; }
 # verify_all QUICK LOGIN LOGIN-FILE
 verify_all() {
   local unit
+  if [[ -L $OPT/pending ]]; then
+    check "the last install or uninstall is complete" 0 "sudo $SCRIPTS/install.sh completes it" \
+      fail "it was interrupted, its rollback failed, or it is still running"
+  fi
   for unit in "${UNITS[@]}"; do
     if is_off "$unit"; then
       skip "unit $unit" "disabled"

@@ -40,7 +40,7 @@ port_taken_by_a_program() {
 port_taken_by_a_socket_unit() {
   in_container systemd-run --quiet --unit=cockpit --socket-property=ListenStream=9090 true
   refuses 1 "port 9090 is in use by cockpit.socket" in_container "${INSTALL[@]}"
-  contains "$(<"$SCRATCH/refusal")" "hint: free it: systemctl disable --now"
+  contains "$(<"$SCRATCH/refusal")" "hint: free it: sudo systemctl disable --now"
   in_container systemctl stop cockpit.socket
 }
 

@@ -29,6 +29,17 @@ not JSON at all~
 END
 }
 
+test_an_interrupted_install_is_named() {
+  UNITS=() PASSED=1 FAILED=0
+  endpoint() { :; }
+  verify_all quick
+  mkdir -p "$OPT"
+  ln -s releases/nothing "$OPT/pending"
+  fails verify_all quick
+  rm "$OPT/pending"
+  contains "$OUTPUT" "✗ the last install or uninstall is complete: it was interrupted"
+}
+
 test_only_shipped_dashboards_are_required() {
   rm -rf "$ETC" "$OPT"
   ship service.json '{"uid": "metrics-service", "title": "Service"}'
