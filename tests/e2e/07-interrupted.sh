@@ -44,10 +44,10 @@ at_commands() {
       set -o functrace
       trap "[[ \${STEP-} != activate ]] || ((KILL_BEFORE-- != 0)) || kill -KILL \$\$" DEBUG
       . "$0"' "${SWITCH_COMMAND[@]}"
-    eventually 300 has_printed "==> verify"
+    wait_until "==> verify"
     if grep -q "==> verify" "$SCRATCH/run"; then break; fi
     wait "$JOB" || :
-    eventually 120 has_ended
+    wait_until end
     echo "interrupted before command $command, after: $(tail -n 1 "$SCRATCH/run")"
     if ((count++ % 2)); then to=$from; else to=$(other_release "$from"); fi
     converges "$to"
@@ -74,7 +74,7 @@ signal_rolls_back() {
 # The run continues when the reader of its output has exited.
 reader_exits() {
   in_container sh -c "$(printf '%q ' "${INSTALL_NEXT[@]}") | head -n 2"
-  eventually 120 has_ended
+  wait_until end
   host_state | diff "$SCRATCH/state-next" -
   contains "$(in_container sh -c 'cat /var/log/metrics-stack/*.log | tail -n 15')" \
     "metrics-stack 99.0.0 is running, reachable from this host only"

@@ -72,7 +72,7 @@ lose_power_at() {
 
 after_success() {
   start_run "${INSTALL[@]}"
-  eventually 300 has_printed "==> verify"
+  wait_until "==> verify"
   lose_power
   eventually 60 verify --quick
   keep install install

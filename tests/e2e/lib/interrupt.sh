@@ -28,10 +28,11 @@ has_ended() {
     '[ ! -e /run/metrics-stack/lock ] || flock --nonblock /run/metrics-stack/lock true'
 }
 
-# wait_until WHEN: a line of the run's output, or seconds.
+# wait_until WHEN: a line of the run's output, its `end`, or seconds.
 wait_until() {
   case $1 in
   [0-9]*) sleep "$1" ;;
+  end) eventually 120 has_ended ;;
   *) eventually 300 has_printed "$1" ;;
   esac
 }
@@ -42,7 +43,7 @@ interrupt() {
   wait_until "$1"
   if [[ $2 == KILL ]] && ((RANDOM % 2)); then send_signal KILL; else send_signal "$2" all; fi
   wait "$JOB" || :
-  eventually 120 has_ended
+  wait_until end
 }
 
 # interrupt_before WORDS COMMAND...: sends SIGKILL before the first command that contains the words.
@@ -53,18 +54,18 @@ interrupt_before() {
     trap "[[ \$BASH_COMMAND != *\"\$WORDS\"* ]] || kill -KILL \$\$" DEBUG
     . "$0"' "${@:2}"
   wait "$JOB" && { echo "it was not interrupted before $1" && return 1; }
-  eventually 120 has_ended
+  wait_until end
 }
 
 # run_until_verify COMMAND...: runs an install up to its verification, which other tests cover.
 run_until_verify() {
   start_run "$@"
-  eventually 300 has_printed "==> verify"
+  wait_until "==> verify"
   cat "$SCRATCH/run"
   contains "$(<"$SCRATCH/run")" "==> verify"
   send_signal TERM all
   wait "$JOB" || :
-  eventually 120 has_ended
+  wait_until end
 }
 
 change_grafana_password() {
