@@ -257,6 +257,12 @@ test_hints_can_be_copied() {
   contains "$(hint verify.sh --nonsense)" "hint: bash $SCRATCH/my\ stack/verify.sh --help lists"
 }
 
+test_the_summary_has_commands_of_this_directory() {
+  CHANGED=1
+  contains "$(print_summary)" "sudo $SCRIPTS/uninstall.sh (--purge"
+  contains "$(print_summary)" $'\nVerify:              '"$SCRIPTS/verify.sh"
+}
+
 test_a_preview_stops_only_what_runs() {
   DRY_RUN=1 PLAN=$'grafana write etc/grafana/grafana.ini\nstack write etc/targets.d/a.yml'
   lacks "$(print_plan)" "would stop"
