@@ -1,6 +1,6 @@
 #!/bin/bash
-# Verifies metrics-stack on this host: units, endpoints, and that requests to the service show up in
-# Prometheus and Grafana. Needs no root, changes nothing.
+# Verifies metrics-stack on this host: units, endpoints, that requests to the service reach
+# Prometheus, and that Grafana can query it. Needs no root, changes nothing.
 #
 #   ./verify.sh [OPTION...]
 #

@@ -1,6 +1,6 @@
 # Makes the host match a release (see plan.sh). Installs, upgrades, repairs, rollbacks and
-# uninstalls all call activate. Only it, and purge, stop units and change files in /etc. After an
-# interruption the next call completes the work.
+# uninstalls all call activate. Only it, purge and password stop units. After an interruption the
+# next call completes the work.
 #
 # Do not call it under `if`, `||` or `&&`: bash would ignore errors in it.
 
