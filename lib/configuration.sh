@@ -93,14 +93,18 @@ check_grafana() {
 }
 
 # flags UNIT NAMES: prints the flags --NAME=VALUE that systemd gives its program, drop-ins included.
+# A flag might be written with a blank before its value.
 flags() {
-  systemctl show --property ExecStart --value "$1" 2>/dev/null |
-    tr -d "\"'" | tr ' ' '\n' | grep -E "^--($2)(=|$)" || :
+  systemctl show --property ExecStart --value "$1" 2>/dev/null | tr -d "\"'" |
+    sed -E 's/(--(stability\.level|config\.(extra-args|file|format)|enable-feature)) /\1=/g' |
+    tr ' ' '\n' | grep -E "^--($2)(=|$)" || :
 }
 
 # may_read UNIT PATH...: refuses files and directories on the way there that the unit can't read.
 may_read() {
   local unit=$1 user path real way ways=() hidden='^/(home|root|run/user|tmp|var/tmp)/'
+  # Alloy's unit has ProtectHome=read-only.
+  if [[ $unit == metrics-alloy.service ]]; then hidden='^/(tmp|var/tmp)/'; fi
   # A user or group that a drop-in names might read more.
   user=$(systemctl show --property User,SupplementaryGroups --value "$unit" 2>/dev/null) || :
   [[ ${user//$'\n'/} == ?("${unit%.service}") ]] || return 0

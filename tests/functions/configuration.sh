@@ -159,6 +159,10 @@ END
   equal "alloy" "$(calls alloy | tr ' ' '\n' | sort | paste -sd' ')" \
     " --config.bypass-conversion-errors=true --config.extra-args=-a --config.format=alloy\
  --feature.community-components.enabled --stability.level=experimental /etc/alloy alloy validate"
+  # A blank before the value.
+  SHOWN["metrics-alloy.service ExecStart"]="{ argv[]=/opt/x run --stability.level experimental /y }"
+  check
+  equal "alloy" "$(calls alloy | tail -n 1)" "alloy validate --stability.level=experimental /etc/alloy "
   # A configuration elsewhere.
   SHOWN["metrics-prometheus.service ExecStart"]="argv[]=/opt/x --config.file=$ETC/mine.yml"
   echo "mine" >"$ETC/mine.yml"
@@ -242,6 +246,14 @@ metrics-grafana.service grafana/grafana.ini
 metrics-grafana.service grafana/dashboards/host.json
 END
   rm "$hidden"
+  # Alloy's unit can read home directories.
+  if [[ $EUID == 0 ]]; then
+    hidden=$(mktemp --tmpdir=/home) && chmod 0644 "$hidden"
+    lay
+    ln -sf "$hidden" "$ETC/alloy/config.alloy"
+    check
+    rm "$hidden"
+  fi
   # The programs judge symlinks that lead nowhere.
   lay
   ln -s /nowhere "$ETC/alloy/mine.alloy"
