@@ -91,7 +91,8 @@ parse_options() {
   fi
   [[ -z $FROM || -z $DOWNLOAD ]] || usage_error "--from and --download exclude each other"
   [[ -z $NOTIFY || -z $NO_NOTIFY ]] || usage_error "--notify and --no-notify exclude each other"
-  [[ $FROM != "$CACHE" ]] || usage_error "--from: leave it out, $CACHE is always used"
+  [[ -z $DRY_RUN || -z $DOWNLOAD ]] || usage_error "--dry-run and --download exclude each other"
+  [[ ! $FROM -ef $CACHE ]] || usage_error "omit --from: archives in $CACHE are always used"
 }
 
 # parse_value OPTION [VALUE...]

@@ -23,7 +23,7 @@ main() {
   case ${1-} in
   '') case $(uname -m) in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; esac ;;
   --arch) arch=${2-} ;;
-  --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" && exit ;;
+  --help) sed -n '2,/^$/s/^# \{0,1\}//p' release.sh && exit ;;
   *) usage_error "unknown option $1" ;;
   esac
   case $arch in
