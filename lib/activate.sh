@@ -36,11 +36,16 @@ changes() { grep -E "^${1-[^ ]+} (write|remove|link) " <<<"$PLAN" || :; }
 
 # print_plan: lists shipped files you edited or deleted, and with --dry-run the changes.
 print_plan() {
-  local group action path file stop
+  local group action path file stop units
   while read -r group action path; do
     file=$(installed_path "$path") stop=''
-    # The target stays up (see stop_group), and a first install has nothing to stop.
-    if [[ -n $PREVIOUS && $group != stack ]]; then stop="stop $(units_of "$group"), and "; fi
+    if [[ -z $path ]]; then action=remove file=$OPT/$group; fi
+    # The target and the service stay up (see stop_group).
+    if [[ -n $DRY_RUN && $group != @(stack|metrics-service) ]]; then
+      units=$(units_of "$group")
+      # shellcheck disable=SC2086  # units are words
+      ! is_active $units || stop="stop $units, and "
+    fi
     case $action:$DRY_RUN in
     modified:*) say "    keeping your changes to $file; compare: diff $file $OPT/current/$path" ;;
     deleted:*)
@@ -54,7 +59,7 @@ print_plan() {
 
 begin_activation() {
   local path
-  mkdir -p "$STATE" "$ETC" "$INCOMPLETE"
+  mkdir -p "$STATE" "$ETC"
   # A new activation deletes the previous one's backups. Once `pending` exists, a missing file can
   # also be one that we removed, so first list those that the administrator deleted.
   if [[ ! -L $OPT/pending ]]; then
@@ -163,7 +168,7 @@ remove_unused() {
   for item in "$RELEASES"/*; do
     if [[ -d $item && ! -L $OPT/pending && ! $item -ef $OPT/current ]]; then
       while read -r path; do
-        rmdir "$ETC/$path" 2>/dev/null || :
+        [[ -d $OPT/current/etc/$path ]] || rmdir "$ETC/$path" 2>/dev/null || :
       done < <(find "$item/etc" -depth -type d -printf '%P\n')
       [[ ! -L $OPT/current ]] || discard "$item"
     fi

@@ -35,6 +35,7 @@ purge() {
     printf '%s\n' "${UNITS[@]}"
     shipped "$RELEASES"/* | sed -n 's,^systemd/\([^/]*\)$,\1,p'
   )
+  stop_group alloy
   stop_units "${units[@]}"
   for unit in "${units[@]}"; do
     rm -rf "${UNIT_DIR:?}/$unit" "$UNIT_DIR"/*.wants/"$unit"
@@ -44,7 +45,6 @@ purge() {
   done
   rm -rf "$UNIT_DIR/.metrics-stack.part" /tmp/metrics-stack-login-*
   systemctl daemon-reload
-  systemctl reset-failed 'metrics-*' 2>/dev/null || :
   selinux_allow_proxy off
   # Before the deletions, but printed after them: a reader that went away must not end the purge.
   packages=$(print_packages)
@@ -68,7 +68,7 @@ list_left() {
 
 edited_units() {
   local unit
-  for unit in "${UNITS[@]}"; do
+  for unit in "${UNITS[@]}" "${UNITS[@]/%/.d}"; do
     if exists "$UNIT_DIR/$unit"; then echo "$UNIT_DIR/$unit"; fi
   done
 }
@@ -76,7 +76,7 @@ print_kept() {
   local units
   units=$(edited_units | paste -sd' ')
   if has_files "$ETC"; then say "kept: configuration you edited or added in $ETC"; fi
-  if [[ -n $units ]]; then say "kept: units you edited: $units"; fi
+  if [[ -n $units ]]; then say "kept: units you edited, your drop-ins: $units"; fi
   if has_files "$STATE/credentials"; then
     say "kept: settings and credentials in $RELEASES and $STATE"
   fi

@@ -95,7 +95,7 @@ check_disk() {
 }
 # Prints MB and directory of what must still be written.
 disk_needs() {
-  local component path missing=''
+  local component path missing='' cached
   for component in "${ARCHIVE_COMPONENTS[@]}"; do
     path=$VAR/$component
     exists "$path" || path=$PRIVATE/metrics-stack/$component
@@ -103,7 +103,10 @@ disk_needs() {
     if is_missing "$component"; then missing=1; fi
   done
   printf '%s\n' "1 $STATE" "1 $LOGS" "$NEED_ETC $ETC"
-  if [[ -n $missing ]]; then printf '%s\n' "$NEED_PROGRAMS $STORE" "$NEED_DOWNLOADS $CACHE"; fi
+  if [[ -n $missing ]]; then
+    cached=$(du --summarize --block-size=1K "$CACHE/" 2>/dev/null | cut -f1) || :
+    printf '%s\n' "$NEED_PROGRAMS $STORE" "$((NEED_DOWNLOADS - ${cached:-0} / 1024)) $CACHE"
+  fi
 }
 # Prints the nearest existing parent of a path.
 existing() {

@@ -38,10 +38,7 @@ publish_store_path() {
   path=$(store_path "$2")
   manifest "$1" >"$1/.manifest"
   # Units that run from the damaged path must be restarted.
-  if [[ -d $path ]]; then
-    mkdir -p "$INCOMPLETE"
-    mark_incomplete "$2"
-  fi
+  if [[ -d $path ]]; then mark_incomplete "$2"; fi
   publish "$1" "$path"
 }
 
@@ -73,7 +70,8 @@ unpack() {
 stage_release() {
   local path component key
   while IFS= read -r path; do
-    role_has "$path" || continue
+    # Git also lists files that were deleted.
+    { role_has "$path" && [[ -e $ROOT/$path ]]; } || continue
     mkdir -p "$STAGED/${path%/*}"
     install -m 0644 "$ROOT/$path" "$STAGED/$path"
   done < <(checkout_files)

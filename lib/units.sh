@@ -27,7 +27,8 @@ ready_url() {
   esac
 }
 
-is_active() { systemctl --quiet is-active "$1"; }
+# is_active UNIT...: whether one of them is.
+is_active() { systemctl --quiet is-active "$@"; }
 is_enabled() { systemctl --quiet is-enabled "$1" 2>/dev/null; }
 
 # is_wanted UNIT GROUP: whether it is enabled, or was active before the update.
@@ -40,6 +41,7 @@ is_wanted() {
 mark_incomplete() {
   local unit
   [[ ! -e $INCOMPLETE/$1 ]] || return 0
+  mkdir -p "$INCOMPLETE"
   for unit in $(units_of "$1"); do
     if is_active "$unit"; then echo "$unit"; fi
   done >"$INCOMPLETE/.new"
@@ -48,19 +50,20 @@ mark_incomplete() {
 
 stop_group() {
   case $1 in
-  # Stopping the target would stop everything.
-  stack) return ;;
+  # Stopping the target stops everything. If the target or Prometheus is removed, Alloy has to stop
+  # while it can still send.
+  stack | prometheus)
+    if [[ ! -e $RELEASE/systemd/$(units_of "$1") ]]; then
+      mark_incomplete alloy
+      stop_group alloy
+    elif [[ $1 == stack ]]; then
+      return
+    fi
+    ;;
   # The socket stays open and queues new connections. The service reads no files, so a restart after
   # the update is enough.
   metrics-service)
     [[ $RELEASE == "$EMPTY_RELEASE" || $(changes "$1") == *metrics-service.socket* ]] || return 0
-    ;;
-  # If Prometheus is removed, Alloy has to stop while it can still send.
-  prometheus)
-    if [[ ! -e $RELEASE/systemd/metrics-prometheus.service ]]; then
-      mark_incomplete alloy
-      stop_group alloy
-    fi
     ;;
   alloy) if is_active metrics-alloy.service; then drain; fi ;;
   esac
@@ -74,6 +77,8 @@ stop_units() {
     [[ $(systemctl show --property ActiveState --value "$unit") =~ ^(inactive|failed)$ ]] ||
       systemctl stop "$unit"
   done
+  # A unit that had to be killed has failed, and would stay listed without its file.
+  systemctl reset-failed "$@" 2>/dev/null || :
 }
 
 # drain: waits up to 30 s until Alloy's queues to responding servers are empty, because Alloy loses

@@ -61,7 +61,7 @@ dry_run_changes_nothing() {
   contains "$(<"$SCRATCH/dry")" \
     "would stop metrics-grafana.service, and remove /etc/metrics-stack/grafana/dashboards/host.json"
   contains "$(<"$SCRATCH/dry")" \
-    "would stop metrics-extra.service, and write /etc/systemd/system/metrics-extra.service"
+    "    would write /etc/systemd/system/metrics-extra.service"
   contains "$(<"$SCRATCH/dry")" \
     "would stop metrics-grafana.service, and link /opt/metrics-stack/store/grafana-99.0.0-"
   lacks "$(<"$SCRATCH/dry")" retention.env:

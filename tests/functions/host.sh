@@ -150,6 +150,9 @@ test_disks_are_asked_where_data_goes() {
 /var/lib/private/metrics-stack $((2 * part))
 /var/lib/private/metrics-stack/prometheus $part
 /var/log/metrics-stack 1"
+  # What an earlier run downloaded.
+  head --bytes=5M /dev/urandom >"$CACHE/alloy.part"
+  contains "$(on_disks)" "/var/cache/metrics-stack $((NEED_DOWNLOADS - 5))"
   is_missing() { false; }
   lacks "$(on_disks)" /opt
 }
@@ -264,13 +267,66 @@ test_the_summary_has_commands_of_this_directory() {
 }
 
 test_a_preview_stops_only_what_runs() {
-  DRY_RUN=1 PLAN=$'grafana write etc/grafana/grafana.ini\nstack write etc/targets.d/a.yml'
+  local running=none
+  systemctl() { grep --extended-regexp "metrics-($running)" >/dev/null <<<"$*"; }
+  DRY_RUN=1 PLAN=$(printf '%s\n' 'grafana write etc/grafana/grafana.ini' \
+    'alloy-ui write systemd/metrics-alloy-ui.service' 'prometheus link ' \
+    'metrics-service link x' 'stack write etc/targets.d/a.yml')
   lacks "$(print_plan)" "would stop"
-  PREVIOUS=releases/0.1.0
-  contains "$(print_plan)" "would stop metrics-grafana.service, and write $ETC/grafana/grafana.ini"
-  contains "$(print_plan)" "would write $ETC/targets.d/a.yml"
+  running='grafana.service|alloy-ui.socket|prometheus.service|service.s|stack'
+  equal "preview" "$(print_plan)" "\
+    would stop metrics-grafana.service, and write $ETC/grafana/grafana.ini
+    would stop metrics-alloy-ui.socket metrics-alloy-ui.service, and write \
+$UNIT_DIR/metrics-alloy-ui.service
+    would stop metrics-prometheus.service, and remove $OPT/prometheus
+    would link x
+    would write $ETC/targets.d/a.yml"
   PLAN=''
   contains "$(print_plan)" "would change nothing else"
+}
+
+# A directory without files stays while the active release has it.
+test_empty_directories_stay() {
+  rm -rf "${SCRATCH:?}"/{opt,etc,var}
+  mkdir -p "$RELEASES"/{1,2}/etc/targets.d "$RELEASES/1/etc/old.d" "$ETC"/{targets,old}.d
+  ln -s releases/2 "$OPT/current"
+  remove_unused
+  equal "after an upgrade" "$(ls "$ETC")" targets.d
+  rm "$OPT/current"
+  remove_unused
+  [[ ! -e $ETC ]]
+}
+
+# The target stops all units. Without a wait, Alloy would lose what it has not sent.
+test_alloy_stops_first_when_all_are_removed() {
+  systemctl() {
+    case $* in
+    *show*) echo active ;;
+    stop*) echo "$*" ;;
+    esac
+  }
+  drain() { echo drain; }
+  rm -rf "${SCRATCH:?}/run"
+  RELEASE=$EMPTY_RELEASE
+  equal "removed" "$(stop_group stack)" \
+    $'drain\nstop metrics-alloy.service\nstop metrics-stack.target'
+  contains "$(purge)" $'drain\nstop metrics-alloy.service\nstop metrics-stack.target'
+  RELEASE=$ROOT
+  equal "updated" "$(stop_group stack)" ""
+}
+
+test_drop_ins_are_listed() {
+  mkdir -p "$UNIT_DIR/metrics-grafana.service.d"
+  contains "$(print_kept)" "your drop-ins: $UNIT_DIR/metrics-grafana.service.d"
+}
+
+# Git lists a file that was deleted in the checkout.
+test_deleted_files_are_not_shipped() {
+  ROOT=$SCRATCH/checkout SERVICE_PATH=$STORE/service
+  mkdir -p "$ROOT/etc/alloy" && touch "$ROOT/.git" "$ROOT/etc/alloy/config.alloy"
+  as_builder() { printf 'etc/alloy/%s.alloy\n' config deleted; }
+  stage_release
+  equal "staged" "$(ls "$STAGED/etc/alloy")" config.alloy
 }
 
 # A purge empties mounts and symlinked directories, names the mounts, and goes on.
