@@ -116,12 +116,6 @@ parse_value() {
   *) usage_error "unknown option $1" ;;
   esac
 }
-need_value() { [[ -n ${2-} ]] || usage_error "$1 needs a value"; }
-# need_path TEST KIND OPTION VALUE
-need_path() {
-  need_value "${@:3}"
-  { test "$1" "$4" && test -r "$4"; } || usage_error "$3: no readable $2: $4"
-}
 
 download_only() {
   local component
@@ -182,7 +176,7 @@ roll_back() {
   elif [[ $(readlink "$OPT/current") != "$PREVIOUS" ]]; then
     say "the release is active; the next run finishes the cleanup"
   elif [[ ! -L $OPT/pending ]]; then
-    say "no file has been changed; this release was active before"
+    say "this release was active before; there is nothing to roll back"
   else
     say "rolling back (Ctrl-C is ignored)"
     # Until an activation ends, `current` is the previous release. As a condition of `if`, the

@@ -53,7 +53,7 @@ main() {
 finish_uninstall() {
   trap '' INT TERM HUP
   restore_output
-  if (($1 != 0)); then say "uninstall incomplete: rerun this, or install.sh, to continue"; fi
+  if (($1 != 0)); then say "uninstall incomplete: run this again"; fi
   finish_log "$1"
 }
 

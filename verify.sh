@@ -26,7 +26,7 @@ main() {
     --quick) quick=1 ;;
     --notify-test) NOTIFY_TEST=1 ;;
     --grafana-login)
-      [[ -r ${2-} ]] || usage_error "$1: no readable file: ${2-}"
+      need_path -r file "$@"
       login_file=$2
       IFS= read -r login < <(text_of "$2") || :
       [[ $login == *:* && $login != [$'\xFE\xFF']* ]] ||
@@ -34,7 +34,8 @@ main() {
       shift
       ;;
     --report)
-      { [[ -n ${2-} ]] && : >"$2"; } 2>/dev/null || usage_error "$1: cannot write to ${2:-no file}"
+      need_value "$@"
+      { : >"$2"; } 2>/dev/null || usage_error "$1: cannot write to $2"
       report=$(realpath "$2")
       shift
       ;;

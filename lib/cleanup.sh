@@ -13,8 +13,8 @@ empty() {
 }
 has_files() { [[ -n $(find "$1/" ! -type d -print -quit 2>/dev/null) ]]; }
 
-# Removes our notes if no release is active. The last release stays next to edited files, because
-# the next install compares them.
+# Removes the installer's own files if no release is active. The last release stays while edited
+# files do, because the next install compares them.
 remove_traces() {
   local data
   [[ ! -L $OPT/current && ! -L $OPT/pending ]] || return 0
@@ -27,7 +27,7 @@ remove_traces() {
   rmdir "$STORE" "$RELEASES" "$OPT" "$PRIVATE/metrics-stack" 2>/dev/null || :
 }
 
-# Writes nothing, because the disk might be full.
+# purge: removes everything. It writes nothing, because the disk might be full.
 purge() {
   local unit directory directories units packages
   directories=("$ETC" "$PRIVATE/metrics-stack" "$LOGS" "$OPT" "$VAR" "$CACHE")
@@ -46,7 +46,7 @@ purge() {
   rm -rf "$UNIT_DIR/.metrics-stack.part" /tmp/metrics-stack-login-*
   systemctl daemon-reload
   selinux_allow_proxy off
-  # Before the deletions, but printed after them: a reader that went away must not end the purge.
+  # Before the deletions, but printed after them: a closed output pipe must not end the purge.
   packages=$(print_packages)
   # Each can be a mount point or a symlink.
   for directory in "$PRIVATE"/metrics-stack/* "$STORE" "$RELEASES" "${directories[@]}"; do

@@ -12,11 +12,11 @@ fi
 readonly OPT=/opt/metrics-stack ETC=/etc/metrics-stack VAR=/var/lib/metrics-stack
 readonly CACHE=/var/cache/metrics-stack LOGS=/var/log/metrics-stack RUN=/run/metrics-stack
 readonly UNIT_DIR=/etc/systemd/system STORE=$OPT/store RELEASES=$OPT/releases
-# What a purge must know: packages, SELinux booleans
+# The installer's own files: credentials, deleted files, last versions, packages, SELinux booleans
 readonly STATE=$VAR/install
 # systemd's state directories of units with DynamicUser=
 readonly PRIVATE=/var/lib/private
-# The service and the release of this run
+# The new service and the new release, before they are published
 readonly SERVICE_NEW=$STORE/.service STAGED=$RUN/release
 
 # A release archive has the service, a checkout builds it. The others are upstream archives.
@@ -53,7 +53,9 @@ shell_words() {
   printf '%s\n' "${words% }"
 }
 
-VERSION=$(sed -n '/^version *=/{s/.*"\(.*\)".*/\1/p;q}' "$ROOT/Cargo.toml")
+# cargo_toml KEY: prints its value from Cargo.toml.
+cargo_toml() { sed -n "s/^$1 *= *\"\(.*\)\"/\1/p" "$ROOT/Cargo.toml"; }
+VERSION=$(cargo_toml version)
 # This directory in hints. A zip archive or a network share might have dropped the x bits.
 SCRIPTS=$(shell_words "$ROOT")
 if [[ ! -x $ROOT/install.sh ]]; then SCRIPTS="bash $SCRIPTS"; fi
@@ -80,7 +82,7 @@ curl_local() {
   curl --disable --noproxy '*' --fail --silent --show-error --max-time 10 "${@:2}" \
     "http://127.0.0.1:$1"
 }
-# Checks need no root rights.
+# as_nobody COMMAND...: runs it without root rights, which checks do not need.
 as_nobody() {
   setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs "$@"
 }

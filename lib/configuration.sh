@@ -38,7 +38,7 @@ check_prometheus() {
   config=$(flags "$unit" config.file | sed -n '$s/^[^=]*=//p')
   config=${config:-$ETC/prometheus/prometheus.yml}
   staged=${config/#"$ETC/prometheus/"/"$STAGE/etc/prometheus/"}
-  # The whole file without the rules, because credentials that systemd passes do not exist yet.
+  # The syntax of the whole file only: a full check would miss the credentials that systemd passes.
   if validate_with Prometheus "$promtool" check config --syntax-only "$staged" &&
     [[ $staged != "$config" ]]; then
     # Then the rules alone. promtool refuses a.yml if it does not exist, unlike Prometheus. It does

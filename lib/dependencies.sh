@@ -18,8 +18,9 @@ dependencies() {
     if [[ -n $DRY_RUN ]]; then return; fi
     install_packages "${packages[@]}"
   fi
-  [[ -n $SERVICE_BINARY ]] || has_rust || die "Rust $(needed_rust) or newer is required" \
-    "install it for $(builder) from https://rustup.rs, or use a release archive"
+  [[ -n $SERVICE_BINARY ]] || has_rust ||
+    die "Rust $(cargo_toml rust-version) or newer is required" \
+      "install it for $(builder) from https://rustup.rs, or use a release archive"
 }
 
 install_packages() {
@@ -51,13 +52,12 @@ apt_get() {
   DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get "${options[@]}" "$@" >&2 9<&-
 }
 
-needed_rust() { sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$ROOT/Cargo.toml"; }
 # has_rust: tries rustup's cargo, then the distribution's; leaves rustup's directory in RUST.
 has_rust() {
   local version
   for RUST in .cargo/bin ''; do
     version=$(as_builder cargo --version </dev/null 2>/dev/null | cut -d' ' -f2) || continue
-    if at_least "${version:-0}" "$(needed_rust)"; then return; fi
+    if at_least "${version:-0}" "$(cargo_toml rust-version)"; then return; fi
   done
   return 1
 }

@@ -22,13 +22,13 @@ store_path() {
 }
 is_missing() { ! is_intact "$(store_path "$1")"; }
 
-# Leaves the archives in ARCHIVE and the service in SERVICE_PATH, or if it is new in SERVICE_NEW.
+# Leaves the archives in ARCHIVE, the service's store path in SERVICE_PATH, and a new service in
+# SERVICE_NEW.
 fetch() {
   local component
   for component in "${ARCHIVE_COMPONENTS[@]}"; do
-    if ! is_missing "$component"; then
-      continue
-    elif [[ -n $DRY_RUN ]]; then
+    is_missing "$component" || continue
+    if [[ -n $DRY_RUN ]]; then
       say "    would fetch and unpack $component $(pin "$component" version)"
     else
       ARCHIVE["$component"]=$CACHE/$(file_name "$component")
@@ -41,7 +41,7 @@ fetch() {
     return
   fi
   if [[ -z $SERVICE_BINARY ]]; then build_service; fi
-  take_service "$SERVICE_BINARY"
+  stage_service "$SERVICE_BINARY"
 }
 
 # download COMPONENT DIRECTORY: copies it from --from, or tries its URLs in turn.
@@ -75,6 +75,7 @@ download() {
 # transfer URL FILE: resumes an interrupted transfer.
 transfer() {
   local pause status code progress=--no-progress-meter
+  # Only with --download: an install writes to its log.
   if [[ -t 2 ]]; then progress=--progress-bar; fi
   for pause in 1 2 3 4 0; do
     status=0
@@ -104,8 +105,8 @@ build_service() {
     die "the service could not be built" "see above, or use a release archive"
 }
 
-# take_service FILE: copies it where only root can change it, and runs it unprivileged.
-take_service() {
+# stage_service FILE: copies it where only root can change it, and runs it unprivileged.
+stage_service() {
   local version sum
   sum=$(sha256 "$1" | cut -c1-8)
   SERVICE_PATH=$(compgen -G "$STORE/metrics-service-*-$sum") && is_intact "$SERVICE_PATH" && return

@@ -45,7 +45,7 @@ remote_write() {
     --header 'Content-Encoding: snappy' --header 'X-Prometheus-Remote-Write-Version: 0.1.0' \
     "${@:2}" "${SETTINGS["url"]}"
 }
-# A compressed WriteRequest without samples is just its length; and a body that cannot be decoded.
+# A compressed WriteRequest without samples, which is just its length, and an invalid body
 readonly EMPTY='\0' UNREADABLE='\001\000x'
 
 # check_endpoint: leaves in ENDPOINT_ERROR why it rejects samples, in HINT what to do, in RETRYABLE
@@ -112,7 +112,7 @@ queue_metric() {
     awk -v name="prometheus_remote_storage_$1{" -v url="url=\"${SETTINGS["url"]-}\"" '
       index($0, name) == 1 && index($0, url) && /remote_name="forward"/ { printf "%d", $NF }'
 }
-# Alloy's own metrics are forwarded in any case.
+# The queue's counters can't show it, because forward.alloy sends Alloy's own metrics in any case.
 outputs_forward() {
   grep --quiet '^[^/]*prometheus\.remote_write\.forward\.receiver' "$ETC/alloy/outputs.alloy" ||
     fail "your edited version does not"

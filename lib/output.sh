@@ -15,6 +15,13 @@ usage_error() {
   error "$1" "$(call_of --help) lists the options"
   exit 2
 }
+# need_value OPTION [VALUE...]
+need_value() { [[ -n ${2-} ]] || usage_error "$1 needs a value"; }
+# need_path TEST KIND OPTION [VALUE...]
+need_path() {
+  need_value "${@:3}"
+  { test "$1" "$4" && test -r "$4"; } || usage_error "$3: no readable $2: $4"
+}
 # fail_check WHAT HINT: lets a step report all problems before exit_on_problems ends it.
 fail_check() {
   error "$@"
@@ -36,7 +43,7 @@ start_log() {
 # An interrupted command might have had its output redirected.
 restore_output() { exec >&7 2>&1; }
 
-# The tee of uutils coreutils 0.8 ends after its first read.
+# Like tee, but the tee of uutils coreutils 0.8 exits after its first read.
 copy_lines() {
   local line
   while IFS= read -r line || [[ -n $line ]]; do

@@ -1,6 +1,6 @@
 # Grafana's password of admin, from --grafana-password-file.
 
-# check_password: Grafana's own command refuses shorter passwords.
+# check_password: requires 5 characters, because Grafana's own command refuses fewer.
 check_password() {
   [[ -z $PASSWORD_FILE ]] ||
     text_of "$PASSWORD_FILE" | LC_ALL=C.UTF-8 grep --quiet --text --null-data --line-regexp \

@@ -7,7 +7,7 @@
 # An uninstall activates this release, which does not exist and so has no files.
 readonly EMPTY_RELEASE=$RELEASES/nothing
 
-# In the order of their updates: each is up when Prometheus sends alerts, or Alloy samples.
+# In the order of their updates: a receiver of alerts or samples is up before its sender.
 readonly UNIT_GROUPS=(stack alertmanager prometheus metrics-service alloy alloy-ui grafana)
 
 # group_of PATH: prints the unit group that is restarted for a change of that file.

@@ -144,8 +144,8 @@ check_ports() {
 # is_known UNIT: succeeds if a release ships it.
 is_known() { compgen -G "$RELEASES/*/systemd/$1" >/dev/null; }
 
-# Symlinks to directories are allowed. A unit that was edited stays after --no-notify or
-# --role agent, although no release ships it any more: it still names its program.
+# Symlinks to directories are allowed. An edited unit stays after --no-notify or --role agent. No
+# release ships it then, but it still names its program in $OPT.
 check_places() {
   local unit path
   for unit in "${UNITS[@]}"; do

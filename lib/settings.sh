@@ -82,8 +82,8 @@ check_settings() {
 }
 
 check_credentials() {
-  # A text in UTF-16 begins with bytes that UTF-8 never has.
   local key user=${SETTINGS["user"]-} password=${OPTIONS["password"]-} token=${OPTIONS["token"]-}
+  # A text in UTF-16 begins with bytes that UTF-8 never has.
   local line=$'[^[:space:]\xFE\xFF][^[:cntrl:]]*'
   [[ -z $token || -z ${OPTIONS["user"]-}$password ]] ||
     usage_error "use a password or a token, not both"

@@ -5,7 +5,7 @@ readonly INCOMPLETE=$RUN/incomplete
 # Replaying a large write-ahead log takes minutes.
 readonly READY_TIMEOUT=300
 
-# units_of GROUP: prints its units. Sockets come first, because they would start their services.
+# units_of GROUP: prints its units. Sockets come first: an open one would start its service again.
 units_of() {
   case $1 in
   stack) echo metrics-stack.target ;;
@@ -188,7 +188,8 @@ set_wal_aside() {
     2>/dev/null)
 }
 
-# selinux_allow_proxy on|off: sets the booleans that systemd-socket-proxyd needs, and resets those.
+# selinux_allow_proxy on|off: sets the SELinux booleans that systemd-socket-proxyd needs, or resets
+# those that it has set.
 selinux_allow_proxy() {
   local boolean list=$STATE/selinux-booleans
   for boolean in systemd_socket_proxyd_{bind,connect}_any; do

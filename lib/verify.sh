@@ -37,7 +37,8 @@ journal_hint() { echo "sudo journalctl -u metrics-$1.service -n 50"; }
 verify_all() {
   local unit
   if [[ -L $OPT/pending ]]; then
-    check "the last install or uninstall is complete" 0 "sudo $SCRIPTS/install.sh completes it" \
+    check "the last install or uninstall is complete" 0 \
+      "run it again: sudo $SCRIPTS/install.sh or uninstall.sh" \
       fail "it was interrupted, its rollback failed, or it is still running"
   fi
   for unit in "${UNITS[@]}"; do
@@ -114,7 +115,7 @@ responds() {
 # is_loaded PORT METRIC: systemctl reload succeeds even if the server rejects the file.
 is_loaded() {
   ! curl_local "$1/metrics" | grep "^$2 0" >/dev/null ||
-    fail "it rejected the last reload, and runs an older one"
+    fail "it rejected the last reload, and runs an older configuration"
 }
 
 # Alloy lists a component's localID before its health.
