@@ -36,7 +36,7 @@ main() {
     --report)
       need_value "$@"
       { : >"$2"; } 2>/dev/null || usage_error "$1: cannot write to $2"
-      report=$(realpath "$2")
+      report=$(realpath --no-symlinks "$2")
       shift
       ;;
     --help) manual && exit ;;

@@ -39,11 +39,11 @@ purge() {
   stop_units "${units[@]}"
   for unit in "${units[@]}"; do
     rm -rf "${UNIT_DIR:?}/$unit" "$UNIT_DIR"/*.wants/"$unit"
-    for directory in "$UNIT_DIR" "$UNIT_DIR.control" /run/systemd/system{,.control}; do
+    for directory in "$UNIT_DIR"{,.control} "$RUN_UNIT_DIR"{,.control}; do
       rm -rf "${directory:?}/$unit.d" "$directory/$unit.wants"
     done
   done
-  rm -rf "$UNIT_DIR/.metrics-stack.part" /tmp/metrics-stack-login-*
+  rm -rf "$UNIT_DIR/.metrics-stack.part" "$LOGIN_MARK"-*
   systemctl daemon-reload
   selinux_allow_proxy off
   # Before the deletions, but printed after them: a closed output pipe must not end the purge.

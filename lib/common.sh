@@ -11,7 +11,8 @@ fi
 
 readonly OPT=/opt/metrics-stack ETC=/etc/metrics-stack VAR=/var/lib/metrics-stack
 readonly CACHE=/var/cache/metrics-stack LOGS=/var/log/metrics-stack RUN=/run/metrics-stack
-readonly UNIT_DIR=/etc/systemd/system STORE=$OPT/store RELEASES=$OPT/releases
+readonly UNIT_DIR=/etc/systemd/system RUN_UNIT_DIR=/run/systemd/system
+readonly STORE=$OPT/store RELEASES=$OPT/releases LOGIN_MARK=/tmp/metrics-stack-login
 # The installer's own files: credentials, deleted files, last versions, packages, SELinux booleans
 readonly STATE=$VAR/install
 # systemd's state directories of units with DynamicUser=

@@ -50,7 +50,7 @@ grafana_answers() {
 # is_login_rejected LOGIN LOGIN-FILE: wrong logins lock the account, so a rejected login that is not
 # from a file is not retried until Grafana restarts: a directory of this user marks it.
 is_login_rejected() {
-  local mark=/tmp/metrics-stack-login-$EUID
+  local mark=$LOGIN_MARK-$EUID
   mark+=-$(systemctl show --property InvocationID --value metrics-grafana.service)
   if [[ -z $2 && -O $mark && ! -L $mark ]]; then return 0; fi
   [[ $(grafana "$1" api/org --output /dev/null --write-out '%{http_code}' 2>/dev/null) == 401 ]] ||

@@ -162,7 +162,8 @@ END
   # A blank before the value.
   SHOWN["metrics-alloy.service ExecStart"]="{ argv[]=/opt/x run --stability.level experimental /y }"
   check
-  equal "alloy" "$(calls alloy | tail -n 1)" "alloy validate --stability.level=experimental /etc/alloy "
+  equal "alloy" "$(calls alloy | tail -n 1)" \
+    "alloy validate --stability.level=experimental /etc/alloy "
   # A configuration elsewhere.
   SHOWN["metrics-prometheus.service ExecStart"]="argv[]=/opt/x --config.file=$ETC/mine.yml"
   echo "mine" >"$ETC/mine.yml"

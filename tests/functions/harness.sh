@@ -9,7 +9,7 @@ ROOT=$(cd "$TESTS/../.." && pwd -P)
 SCRATCH=$(mktemp -d)
 trap 'rm -rf "$SCRATCH"' EXIT
 
-sed -E "s,=(/(opt|etc|var|run)/),=$SCRATCH\1,g" "$ROOT/lib/common.sh" >"$SCRATCH/common.sh"
+sed -E "s,=(/(opt|etc|var|run|tmp)/),=$SCRATCH\1,g" "$ROOT/lib/common.sh" >"$SCRATCH/common.sh"
 # shellcheck source=/dev/null
 . "$SCRATCH/common.sh"
 for file in "$ROOT"/lib/*.sh; do

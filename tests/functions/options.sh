@@ -88,7 +88,21 @@ test_forwarding_ends_on_a_host_with_a_password() {
   echo secret >"$STATE/credentials/a"
   has_stored url https://a.example/w user u password "$STATE/credentials/a"
   OPTIONS=(["none"]=1)
-  equal "settings" "$(settled)" ""
+  merge_settings
+  equal "settings" "${SETTINGS["url"]-}${SETTINGS["user"]-}${SETTINGS["password"]-}" ""
+}
+
+test_a_token_replaces_a_password_and_the_reverse() {
+  echo word >"$SCRATCH/new"
+  has_stored url https://a.example/w user me password /p tenant t
+  OPTIONS=(["token"]=$SCRATCH/new)
+  merge_settings
+  equal "token" "${SETTINGS["user"]-}|${SETTINGS["password"]-}|${SETTINGS["tenant"]}" "||t"
+  SETTINGS=() STORED=()
+  has_stored url https://a.example/w token /t
+  OPTIONS=(["user"]=me ["password"]=$SCRATCH/new)
+  merge_settings
+  equal "password" "${SETTINGS["token"]-}|${SETTINGS["user"]}" "|me"
 }
 
 # password BYTES~STORED: an empty STORED means that the file is refused.

@@ -199,7 +199,8 @@ test_large_target_files_are_lists() {
 # A wrong login counts, so it is tried once, until Grafana restarts.
 test_a_wrong_login_is_not_repeated() {
   local start=$RANDOM$RANDOM
-  mark=/tmp/metrics-stack-login-$EUID
+  mark=$LOGIN_MARK-$EUID
+  mkdir -p "${mark%/*}"
   systemctl() { echo "$start"; }
   grafana() { echo "$1" >>"$SCRATCH/logins" && printf 401; }
   trap 'rmdir "$mark"-*' EXIT
