@@ -59,7 +59,7 @@ part() {
   status=${PIPESTATUS[0]}
   set -e
   read -r passed failed skipped < <(counts)
-  if ((passed + failed == 0)); then passed=1; fi
+  if ((passed + failed == 0 && status == 0)); then passed=1; fi
   if ((status != 0 && failed == 0)); then failed=1; fi
   printf '== %s: %s passed, %s failed, in %s s\n' "$1" "$passed" "$failed" "$((SECONDS - start))"
   PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed)) SKIPPED=$((SKIPPED + skipped))

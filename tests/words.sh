@@ -58,6 +58,7 @@ LIST
 main() {
   local files=("$@") pattern better passed=0 failed=0 found status
   if ((${#files[@]} == 0)); then mapfile -t files < <(text_files); fi
+  ((${#files[@]} > 0)) || { echo "error: no files were found" && exit 1; }
   while IFS= read -r pattern; do
     better=${pattern##* => } pattern=${pattern% => *}
     status=0

@@ -86,14 +86,15 @@ only_real_parts_are_known() {
   local metric
   for metric in node_network_receive_bytes_total node_network_info; do
     equal "$metric of eth0" "$(query "count($metric{job=\"node\",device=\"eth0\"})")" 1
-    equal "$metric of others" "$(query "count($metric{job=\"node\",device!=\"eth0\"})")" ""
+    equal "$metric of others" \
+      "$(query "count($metric{job=\"node\",device!=\"eth0\"}) or vector(0)")" 0
   done
 }
 
 no_alert_fires_on_a_healthy_host() {
   # A container is not allowed to read the clock.
   local firing='ALERTS{alertstate="firing",alertname!~"HostClock.*"}'
-  equal "alerts" "$(promql "$firing" | labels alertname)" ""
+  contains "$(promql "$firing")" '"result":[]'
 }
 
 # annotation DASHBOARD NAME: prints the query of a mark, for every instance.
@@ -166,7 +167,8 @@ YAML
   eventually 60 query_is 'node_timex_sync_status{job="node",instance="127.0.0.1:9200"}' 1
   # Long enough for an evaluation of the rules.
   sleep 20
-  equal "alerts of a healthy host" "$(query 'count(ALERTS{instance="127.0.0.1:9200"})')" ""
+  equal "alerts of a healthy host" \
+    "$(query 'count(ALERTS{instance="127.0.0.1:9200"}) or vector(0)')" 0
   set_host_metrics "node_timex_sync_status 0" "node_timex_maxerror_seconds 16" \
     "node_vmstat_oom_kill 1" "node_boot_time_seconds $(date +%s)"
   eventually 60 shows host Restarts

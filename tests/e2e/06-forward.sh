@@ -44,7 +44,11 @@ test_on_machine() {
   SCRATCH=$(mktemp -d "$CENTRAL/../background.XXXXXX")
   test "${@:2}"
 }
-wait_for_tests() { wait "${BACKGROUND_TESTS[@]}" && BACKGROUND_TESTS=(); }
+wait_for_tests() {
+  local job
+  for job in "${BACKGROUND_TESTS[@]}"; do wait "$job"; done
+  BACKGROUND_TESTS=()
+}
 BACKGROUND_TESTS=()
 
 # One agent has a login of its own, because a test changes it.
@@ -274,6 +278,7 @@ central_server_is_down() {
   # Samples that Alloy had not sent when it stopped are lost; later ones are not.
   eventually 120 central_has_no_gap beta $((middle + 30)) "$end"
   gap=$(central_gap beta "$start" "$end")
+  ((gap > 0))
   at_most "gap of the rebooted agent" "$gap" $((middle - start + 60))
   measured "of the agent rebooted after $((middle - gone)) s $gap s"
 }
@@ -307,7 +312,7 @@ forwarding_ends() {
   wait "$JOB" || { cat "$SCRATCH/run" && return 1; }
   contains "$(<"$SCRATCH/run")" ", 0 failed"
   stopped=$(in_container systemctl show --property InactiveEnterTimestamp --value metrics-alloy)
-  stopped=$(in_container date --date "$stopped" +%s)
+  stopped=$(in_container date --date "${stopped:?}" +%s)
   # A wait for the queue would add its 30 s to the 20 s of the stop.
   at_most "time until Alloy had stopped" $((stopped - start)) 49
   measured "Alloy stopped after $((stopped - start)) s"

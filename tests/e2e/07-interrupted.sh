@@ -44,7 +44,7 @@ at_commands() {
       set -o functrace
       trap "[[ \${STEP-} != activate ]] || ((KILL_BEFORE-- != 0)) || kill -KILL \$\$" DEBUG
       . "$0"' "${SWITCH_COMMAND[@]}"
-    wait_until "==> verify"
+    eventually 300 has_printed "==> verify"
     if grep -q "==> verify" "$SCRATCH/run"; then break; fi
     wait "$JOB" || :
     wait_until end
@@ -55,6 +55,7 @@ at_commands() {
   done
   send_signal TERM all
   wait "$JOB" || :
+  ((count > 1))
   measured "$count of $count, each $STRIDE of $command commands"
 }
 
@@ -76,8 +77,9 @@ reader_exits() {
   in_container sh -c "$(printf '%q ' "${INSTALL_NEXT[@]}") | head -n 2"
   wait_until end
   host_state | diff "$SCRATCH/state-next" -
-  contains "$(in_container sh -c 'cat /var/log/metrics-stack/*.log | tail -n 15')" \
-    "metrics-stack 99.0.0 is running, reachable from this host only"
+  # The process that writes the log has no lock.
+  eventually 10 in_container sh -c 'cat /var/log/metrics-stack/*.log | tail -n 15 |
+    grep "metrics-stack 99.0.0 is running, reachable from this host only"'
 }
 
 second_run_is_refused() {
@@ -87,7 +89,8 @@ second_run_is_refused() {
   contains "$(<"$SCRATCH/second")" "another install.sh or uninstall.sh is running"
   equal "owner and mode of the lock" \
     "$(in_container stat --format '%U %a' /run/metrics-stack/lock)" "root 600"
-  wait
+  wait "$JOB"
+  contains "$(<"$SCRATCH/run")" ", 0 failed"
   host_state | diff "$SCRATCH/state-this" -
 }
 

@@ -27,6 +27,13 @@ END
   contains "$(<"$SCRATCH/refusal")" "error: glibc is required, but was not found"
   contains "$(<"$SCRATCH/refusal")" "Alpine has musl"
   in_container rm /usr/local/bin/getconf
+  script /usr/local/bin/systemctl <<'END'
+#!/bin/sh
+[ "$1" != --version ] || { echo "systemd 248 (248.3)" && exit; }
+exec /usr/bin/systemctl "$@"
+END
+  refuses 1 "error: systemd 248 is too old; 249 or newer is required" in_container "${INSTALL[@]}"
+  in_container rm /usr/local/bin/systemctl
 }
 
 port_taken_by_a_program() {

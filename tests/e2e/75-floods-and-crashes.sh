@@ -76,8 +76,9 @@ is_contained() {
   contains "$(<"$SCRATCH/flood")" " 0 refused"
   contains "$(<"$SCRATCH/journal")" "$3"
   [[ $(main_pid) != "$before" ]] || { echo "the process is the same" && return 1; }
-  at_most "downtime in seconds" "$(downtime)" 1
   contains "$(get 8000/health)" '{"status":"ok"}'
+  eventually 10 in_container systemctl --quiet is-active metrics-service.service
+  at_most "downtime in seconds" "$(downtime)" 1
   equal "socket invocation" "$(socket_invocation)" "$socket"
   measured "back after $(downtime) s; $(<"$SCRATCH/flood")"
 }

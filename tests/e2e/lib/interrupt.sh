@@ -33,7 +33,10 @@ wait_until() {
   case $1 in
   [0-9]*) sleep "$1" ;;
   end) eventually 120 has_ended ;;
-  *) eventually 300 has_printed "$1" ;;
+  *)
+    eventually 300 has_printed "$1"
+    grep -q -x -e "$1" "$SCRATCH/run" || { cat "$SCRATCH/run" && echo "no line $1" && return 1; }
+    ;;
   esac
 }
 
@@ -53,7 +56,9 @@ interrupt_before() {
     set -o functrace
     trap "[[ \$BASH_COMMAND != *\"\$WORDS\"* ]] || kill -KILL \$\$" DEBUG
     . "$0"' "${@:2}"
-  wait "$JOB" && { echo "it was not interrupted before $1" && return 1; }
+  local status=0
+  wait "$JOB" || status=$?
+  equal "status of a run killed before $1" "$status" 137
   wait_until end
 }
 
@@ -62,7 +67,6 @@ run_until_verify() {
   start_run "$@"
   wait_until "==> verify"
   cat "$SCRATCH/run"
-  contains "$(<"$SCRATCH/run")" "==> verify"
   send_signal TERM all
   wait "$JOB" || :
   wait_until end

@@ -77,7 +77,7 @@ equal() {
 }
 # at_most NAME ACTUAL LIMIT, also for fractions
 at_most() {
-  awk -v a="$2" -v b="$3" 'BEGIN { exit !(a <= b) }' ||
+  awk -v a="$2" -v b="$3" 'BEGIN { exit !(a ~ /^[0-9]/ && a + 0 <= b + 0) }' ||
     { echo "$1 is $2, the limit is $3" && return 1; }
 }
 # contains TEXT WORDS

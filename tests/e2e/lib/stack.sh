@@ -54,7 +54,7 @@ installs_in_secret() {
   wait "$watch"
   equal "command lines with the secret" "$(sort -u "$SCRATCH/seen")" "fleet-9f3 decoy word"
   contains "$(in_container sh -c "$SEARCH")" /var/lib/metrics-stack/install/credentials/
-  equal "readable by nobody" "$(as_nobody sh -c "$SEARCH")" ""
+  equal "readable by nobody" "$(as_nobody sh -c "echo nothing; $SEARCH")" nothing
 }
 
 # installed_state: lists the files of an install with their checksums.
