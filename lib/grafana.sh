@@ -3,8 +3,9 @@
 # grafana_public: prints host and path of the public URL, if Grafana redirects requests there.
 grafana_public() {
   local url
-  url=$(curl_local 3001/api/org --output /dev/null --write-out '%{redirect_url}' 2>/dev/null) || :
-  if [[ $url =~ ^https?://([^/]+)(.*)/api/org$ ]]; then say "${BASH_REMATCH[@]:1}"; fi
+  # Below a path, Grafana 10 and newer redirect requests without that path, but not to /api.
+  url=$(curl_local 3001/login --output /dev/null --write-out '%{redirect_url}' 2>/dev/null) || :
+  if [[ $url =~ ^https?://([^/]+)(.*)/login$ ]]; then say "${BASH_REMATCH[@]:1}"; fi
 }
 
 # grafana_get PATH [CURL-OPTION...]: requests Grafana on the loopback, as if by its public URL.
@@ -17,10 +18,12 @@ grafana_get() {
 # get PORT/PATH: requests a server of the stack.
 get() { case $1 in 3001/*) grafana_get "${1#*/}" ;; *) curl_local "$1" ;; esac }
 
-# grafana LOGIN PATH [CURL-OPTION...]: keeps the login out of the command line.
+# grafana LOGIN PATH [CURL-OPTION...]: keeps the login out of the command line. Provisioning is for
+# organization 1, and the user might have switched to another one.
 grafana() {
   local login=${1//\\/\\\\}
-  grafana_get "$2" --config <(printf 'user = "%s"\n' "${login//\"/\\\"}") "${@:3}"
+  grafana_get "$2" --config <(printf 'user = "%s"\n' "${login//\"/\\\"}") \
+    --header 'X-Grafana-Org-Id: 1' "${@:3}"
 }
 
 # grafana_has LOGIN PATH...

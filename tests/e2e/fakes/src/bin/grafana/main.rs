@@ -53,7 +53,7 @@ struct Grafana {
     responses: BTreeMap<u16, u64>,
 }
 
-/// The public URL, to which Grafana redirects requests outside its subpath.
+/// The public URL, to which Grafana redirects requests outside its subpath, except those to `/api`.
 struct Public {
     url: String,
     subpath: String,
@@ -71,7 +71,11 @@ impl Public {
     fn path(&self, request: &Request) -> Result<String, Reply> {
         let redirect =
             || response(301, "text/plain", "").with_header(header("Location", &(self.url.clone() + request.url())));
-        let path = request.url().strip_prefix(self.subpath.as_str()).ok_or_else(redirect)?;
+        let path = match request.url().strip_prefix(self.subpath.as_str()) {
+            Some(path) => path,
+            None if request.url().starts_with("/api") => request.url(),
+            None => return Err(redirect()),
+        };
         Ok(path.split('?').next().unwrap_or_default().to_owned())
     }
 }
