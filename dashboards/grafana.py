@@ -195,7 +195,6 @@ def graph(
     limits=(),
     max=None,
     soft_max=None,
-    min=0,
     decimals=None,
     **size,
 ):
@@ -204,6 +203,7 @@ def graph(
     `soft_max`."""
     defaults = {
         "unit": unit,
+        "min": 0,
         "color": {"mode": "palette-classic"},
         "custom": {
             "drawStyle": "line",
@@ -223,8 +223,6 @@ def graph(
         defaults["custom"]["axisSoftMax"] = soft_max
     if decimals is not None:
         defaults["decimals"] = decimals
-    if min is not None:
-        defaults["min"] = min
     if max is not None:
         defaults["max"] = max
     options = {

@@ -5,7 +5,7 @@ from grafana import annotation, dashboard, firing_alerts, graph, of_host, row, s
 
 HOST = 'job="node", instance="$instance"'
 # File systems in memory and read-only ones do not fill up.
-FILLS_UP = 'fstype!~"tmpfs|ramfs|squashfs|iso9660|erofs"'
+FILLS_UP = 'fstype!~"tmpfs|ramfs|squashfs|iso9660|erofs|udf|fuse[.](snapfuse|squashfuse.*)"'
 DISKS = f"{HOST}, {FILLS_UP}"
 BLOCK_DEVICES = f'{HOST}, device!~"loop.*|ram.*|sr.*"'
 # As in etc/alloy/config.alloy, which explains it; here for samples of other exporters.
@@ -110,7 +110,8 @@ DASHBOARD = dashboard(
         firing_alerts(
             "Firing host alerts",
             "What is wrong with the host right now? Each alert's description says what to do. A "
-            "host lists its own alerts at http://127.0.0.1:9090/alerts.",
+            "host lists its own alerts at http://127.0.0.1:9090/alerts; turn on annotations in the "
+            "settings there.",
             ALERTS,
         ),
         row("CPU and memory"),
@@ -165,7 +166,8 @@ DASHBOARD = dashboard(
         graph(
             "Pressure (some)",
             "How long do tasks wait for a resource? The share of time in which at least one task "
-            "waited for CPU, disk or memory.",
+            "waited for CPU, disk or memory. No data: the kernel was booted without PSI, as on RHEL; "
+            "add psi=1 to its command line.",
             "percentunit",
             {
                 "CPU": rate("node_pressure_cpu_waiting_seconds_total"),
@@ -176,7 +178,7 @@ DASHBOARD = dashboard(
         graph(
             "Pressure (full)",
             "How long is all work stalled? The share of time in which every task waited for disk "
-            "or memory.",
+            "or memory. No data: see the panel before.",
             "percentunit",
             {
                 "disk": rate("node_pressure_io_stalled_seconds_total"),

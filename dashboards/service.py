@@ -100,7 +100,7 @@ DASHBOARD = dashboard(
         firing_alerts(
             "Firing alerts",
             "What is wrong right now? Each alert's description says what to do. A host lists its "
-            "own alerts at http://127.0.0.1:9090/alerts.",
+            "own alerts at http://127.0.0.1:9090/alerts; turn on annotations in the settings there.",
             ALERTS,
         ),
         row("Requests"),
