@@ -5,8 +5,8 @@
 #   ./verify.sh [OPTION...]
 #
 #   --quick               units and endpoints only
-#   --grafana-login FILE  a file with user:password for Grafana (default: admin:admin, or as root
-#                         the password that install.sh stored)
+#   --grafana-login FILE  a file with user:password of a Grafana administrator (default:
+#                         admin:admin, or as root the password that install.sh stored)
 #   --notify-test         send a test message, and check that it is delivered
 #   --report FILE         write a bug report to FILE; run as root to include the journal
 #   --help                print this
@@ -44,8 +44,7 @@ main() {
     esac
     shift
   done
-  # The caller's directory might have been deleted.
-  cd /
+  cd / # The caller's directory might have been deleted.
   has curl || die "curl is not installed" "install the package curl"
   load_settings
   apply_role

@@ -102,7 +102,8 @@ flags() {
 
 # may_read UNIT PATH...: refuses files and directories on the way there that the unit can't read.
 may_read() {
-  local unit=$1 user path real way ways=() hidden='^/(home|root|run/user|tmp|var/tmp)/'
+  local unit=$1 user path real way hidden='^/(home|root|run/user|tmp|var/tmp)/'
+  local -A ways=()
   # Alloy's unit has ProtectHome=read-only.
   if [[ $unit == metrics-alloy.service ]]; then hidden='^/(tmp|var/tmp)/'; fi
   # A user or group that a drop-in names might read more.
@@ -114,14 +115,14 @@ may_read() {
       fail_check "$unit can't read $path: it leads to $real, which the unit does not see" \
         "replace the symlink by a copy"
     for way in "$path" "$real"; do
-      while [[ $way == */* ]]; do ways+=("$way") && way=${way%/*}; done
+      while [[ $way == */* ]]; do ways["$way"]=1 && way=${way%/*}; done
     done
   done
   while IFS= read -r path; do
     [[ -n ${WRITTEN[$path]-} ]] ||
       fail_check "$unit can't read $path: its mode is $(stat --dereference --format %a "$path")" \
         "run: sudo chmod o+r$([[ ! -d $path ]] || echo x) $(printf %q "$path")"
-  done < <(as_nobody find -L "${ways[@]}" -maxdepth 0 \
+  done < <(as_nobody find -L "${!ways[@]}" -maxdepth 0 \
     \( -type d ! -executable -o -type f ! -readable \) 2>/dev/null | sort -u || :)
 }
 
@@ -130,6 +131,10 @@ validate_with() {
   local status=0
   OUTPUT=$(as_nobody "${@:2}" 2>&1) || status=$?
   OUTPUT=${OUTPUT//"$STAGE/etc"/"$ETC"}
+  # `alloy validate` also fails for mere warnings, such as of a deprecated function.
+  if grep --quiet '^Warning: /' <<<"$OUTPUT" && ! grep --quiet '^Error: /' <<<"$OUTPUT"; then
+    return
+  fi
   ((status == 0)) || fail_check "$1 refuses its configuration: $OUTPUT" \
     "correct that file; the shipped files are in $ROOT/etc"
   return "$status"

@@ -66,7 +66,8 @@ check_endpoint() {
   0:*) check_response "$code" "$line" ;;
   3:*) ENDPOINT_ERROR="is not a URL" HINT="$option another --forward-url" ;;
   6:*) ENDPOINT_ERROR="cannot be resolved" HINT="fix DNS, or $option another --forward-url" ;;
-  35:* | 51:* | 60:* | 77:*)
+  35:*) ENDPOINT_ERROR="failed the TLS handshake: $line" ;;
+  51:* | 60:* | 77:*)
     ENDPOINT_ERROR="failed TLS verification: $line"
     HINT="$option --forward-ca FILE, the endpoint's CA certificate"
     ;;
@@ -114,7 +115,8 @@ queue_metric() {
 }
 # The queue's counters can't show it, because forward.alloy sends Alloy's own metrics in any case.
 outputs_forward() {
-  grep --quiet '^[^/]*prometheus\.remote_write\.forward\.receiver' "$ETC/alloy/outputs.alloy" ||
+  grep --quiet --recursive --include='*.alloy' --exclude=forward.alloy \
+    '^[^/]*prometheus\.remote_write\.forward\.receiver' "$ETC/alloy" ||
     fail "your edited version does not"
 }
 # samples_sent TIME FAILED: rejected samples count as sent, so failed ones are compared as well.

@@ -72,8 +72,8 @@ verify_pipeline() {
       is_loaded 12345 alloy_config_last_load_successful
     check "Alloy's components are healthy" 15 \
       "$(journal_hint alloy); http://127.0.0.1:12345/ shows each" alloy_is_healthy
-    check "Alloy reads each file in $ETC/targets.d" 5 "fix the file; after a chmod alone, Alloy \
-retries within five minutes; example.yml.disabled shows the format" targets_are_read
+    check "Alloy reads each file in $ETC/targets.d" 5 "fix the file; after a chmod alone, or with \
+fewer groups than before, wait five minutes; example.yml.disabled shows the format" targets_are_read
   fi
   if [[ -n ${OPEN[9090]-} ]]; then
     check "Prometheus accepted its configuration" 0 "$(journal_hint prometheus)" \
@@ -159,7 +159,7 @@ begins_a_list() {
       END { exit bad }'
 }
 
-# query_prometheus QUERY: prints the value of the first series of an instant query, or nothing.
+# query_prometheus QUERY: prints the value of one series of an instant query, or nothing.
 query_prometheus() {
   curl_local 9090/api/v1/query --get --data-urlencode "query=$1" 2>/dev/null | sample_value
 }

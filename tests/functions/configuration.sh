@@ -173,6 +173,22 @@ END
   equal "the file" "$(<"$ETC/mine.yml")" mine
 }
 
+# As Alloy reports a deprecated function, with the exit status of an error.
+test_warnings_of_alloy_are_no_errors() {
+  local program words
+  lay
+  program=$(store_path alloy)/bin/alloy
+  printf '#!/bin/sh\ncat %q; exit 1\n' "$SCRATCH/words" >"$program"
+  words="Warning: $STAGE/etc/alloy/mine.alloy:15:13: this stdlib function is deprecated"
+  echo "$words" >"$SCRATCH/words"
+  check
+  printf '%s\n' "$words" "Error: $STAGE/etc/alloy/mine.alloy:2:1: x" >"$SCRATCH/words"
+  fails check
+  contains "$OUTPUT" "Error: $ETC/alloy/mine.alloy:2:1: x"
+  echo "Error: validation failed" >"$SCRATCH/words"
+  fails check
+}
+
 test_files_that_units_cannot_read() {
   local path mode words
   needs_root

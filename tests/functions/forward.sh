@@ -95,6 +95,9 @@ test_an_address_that_nobody_answers_is_named() {
   contains "$(checked http://127.0.0.1:1/api/v1/write)" "does not respond: curl: (7)"
   contains "$(checked 'http://[::1]:1/api/v1/write')" "does not respond: curl: (7)"
   contains "$(checked https://127.0.0.1:99999/api/v1/write)" "is not a URL||"
+  echo '/ 204 ' >"$SCRATCH/answers"
+  serve without_tls
+  contains "$(checked "https://127.0.0.1:$PORT/")" "failed the TLS handshake: curl: (35)"
 }
 
 # Go does not look at the common name, curl does.
