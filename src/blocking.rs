@@ -60,7 +60,7 @@ impl Blocking {
         // If no thread starts, the request must not be dropped: that would block until its body arrives.
         let exchange = ManuallyDrop::new(exchange);
         let respond = move || {
-            ManuallyDrop::into_inner(exchange).finish();
+            ManuallyDrop::into_inner(exchange).finish_or_close();
             drop(place);
         };
         if let Err(error) = thread::Builder::new().name("blocking".into()).stack_size(STACK_BYTES).spawn(respond) {

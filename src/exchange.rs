@@ -1,5 +1,6 @@
 //! One request with its response: counted, timed, and finished even if its work panics.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use tiny_http::Request;
 
 use crate::metrics::{InFlight, Metrics};
 use crate::routes::{self, Route, Work};
+use crate::sockets;
 
 /// tiny_http reads bodies up to this size before it queues the request.
 const READ_AHEAD_BYTES: usize = 1024;
@@ -30,13 +32,14 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Starts the clock for a request that has just arrived, and counts it as in flight.
-    pub fn begin(request: Request, client: SocketAddr, is_probe: bool, metrics: Arc<Metrics>) -> Exchange {
+    /// Counts a request as in flight. Its clock started when it was taken from the queue.
+    pub fn begin(request: Request, received: Instant, is_probe: bool, metrics: Arc<Metrics>) -> Exchange {
+        let client = *request.remote_addr().expect("a TCP client has an address");
         let expects = || request.headers().iter().any(|header| header.field.equiv("Expect"));
         let unread = request.body_length().filter(|&length| length > READ_AHEAD_BYTES || expects()).unwrap_or(0);
         let (route, work) = Route::from_request(&request);
         let _in_flight = if is_probe { None } else { metrics.begin(route) };
-        Exchange { client, work, unread, request, route, received: Instant::now(), metrics, is_probe, _in_flight }
+        Exchange { client, work, unread, request, route, received, metrics, is_probe, _in_flight }
     }
 
     pub fn is_load(&self) -> bool {
@@ -45,7 +48,6 @@ impl Exchange {
 
     /// Does the work and sends the response, a 500 if the work panics. Returns false if the response
     /// could not be sent: then the connection must be closed.
-    ///
     /// Counted before it is sent, so a client that has the response also finds it in /metrics.
     pub fn finish(self) -> bool {
         let reply = catch_unwind(AssertUnwindSafe(|| match self.work {
@@ -63,6 +65,14 @@ impl Exchange {
         }
         // An error means that the client does not read. On some TE headers tiny_http panics instead.
         matches!(catch_unwind(AssertUnwindSafe(|| self.request.respond(reply))), Ok(Ok(())))
+    }
+
+    /// Finishes it, and closes the connection if the response could not be sent.
+    pub fn finish_or_close(self) {
+        let (client, metrics) = (self.client, self.metrics.clone());
+        if !self.finish() {
+            metrics.aborted.inc_by(sockets::shut_down(&HashSet::from([client])));
+        }
     }
 
     /// Drops the request without a response. Only for connections that are being closed: on an open

@@ -83,7 +83,7 @@ pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Reply {
 
 pub fn reply(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Reply {
     let reply = Response::from_data(body).with_status_code(status).with_header(header("Content-Type", content_type));
-    // Never chunked, because the length is known.
+    // Not chunked, because the length is known, unless the client's TE header asks for it.
     reply.with_chunked_threshold(usize::MAX)
 }
 

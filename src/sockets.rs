@@ -88,6 +88,13 @@ pub fn shut_down(clients: &HashSet<SocketAddr>) -> u64 {
     open.filter(|fd| socket::shutdown(*fd, Shutdown::Both).is_ok()).count() as u64
 }
 
+/// Ends the input of all connections, after what has already arrived. Threads of idle connections
+/// end, and take the connections that are stuck.
+pub fn end_input() {
+    let is_connected = |fd: &RawFd| socket::getpeername::<SockaddrStorage>(*fd).is_ok();
+    file_descriptors().filter(is_connected).for_each(|fd| socket::shutdown(fd, Shutdown::Read).unwrap_or_default());
+}
+
 /// Returns the number of connections plus a constant: tiny_http keeps two file descriptors for each.
 fn connection_count() -> usize {
     file_descriptors().count() / 2

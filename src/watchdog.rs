@@ -23,9 +23,9 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 pub fn start(service: SocketAddr, stopping: Arc<AtomicBool>) -> io::Result<String> {
     let url = format!("/health?probe={:016x}", SmallRng::from_os_rng().random::<u64>());
     let request = format!("GET {url} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    let mut limit = 0;
-    let has_watchdog = sd_notify::watchdog_enabled(false, &mut limit);
-    let limit = Duration::from_micros(if has_watchdog { limit } else { DEFAULT_WATCHDOG_USEC });
+    let mut limit = DEFAULT_WATCHDOG_USEC;
+    sd_notify::watchdog_enabled(false, &mut limit);
+    let limit = Duration::from_micros(limit);
     let probe_loop = move || {
         while !stopping.load(Ordering::Acquire) {
             // A probe has three steps, so a late response still feeds the watchdog in time.

@@ -39,14 +39,6 @@ pub struct Worker {
     blocking: Blocking,
 }
 
-/// The result of one look at the queue.
-enum Turn {
-    Served,
-    Quiet,
-    /// The accept loop has ended. tiny_http reports this once.
-    Closed(io::Error),
-}
-
 impl Worker {
     pub fn new(server: Arc<Server>, waker: SyncSender<()>, probe_url: String) -> Worker {
         Worker { server, waker, probe_url, metrics: Arc::new(Metrics::new()), blocking: Blocking::default() }
@@ -55,7 +47,7 @@ impl Worker {
     /// Serves requests until the service stops.
     pub fn run(&self, stopping: &AtomicBool) {
         while !stopping.load(Ordering::Acquire) {
-            if let Turn::Closed(error) = self.serve_queued(sockets::IDLE_TIMEOUT) {
+            if let Err(error) = self.serve_queued(sockets::IDLE_TIMEOUT) {
                 log::fatal(&format!("cannot accept connections: {error}"));
             }
         }
@@ -66,15 +58,17 @@ impl Worker {
         // tiny_http's accept loop blocks in `accept`. Once awake, it empties the accept queue and exits.
         let _ = listener.set_nonblocking(true);
         let _ = listener.local_addr().and_then(|address| sockets::wake_acceptor(&address));
-        let (start, mut closed_at) = (Instant::now(), None);
+        let (start, mut closed_at, mut has_input) = (Instant::now(), None, true);
         while start.elapsed() < DRAIN_TIMEOUT {
-            let turn = self.serve_queued(QUIET_PERIOD);
-            if let Turn::Closed(_) = turn {
-                closed_at = Some(Instant::now());
-            }
-            let is_over = closed_at.is_some_and(|at| matches!(turn, Turn::Quiet) || at.elapsed() > KEEP_ALIVE_GRACE);
-            if is_over && self.blocking.is_drained() {
-                return;
+            let served = self.serve_queued(QUIET_PERIOD);
+            closed_at = closed_at.or_else(|| served.is_err().then(Instant::now));
+            let is_over = |at: Instant| matches!(served, Ok(false)) || has_input && at.elapsed() > KEEP_ALIVE_GRACE;
+            if closed_at.is_some_and(is_over) && self.blocking.is_drained() {
+                if !has_input {
+                    return;
+                }
+                sockets::end_input();
+                has_input = false;
             }
         }
         log::warning(&format!("drain timed out after {} s with requests unanswered", DRAIN_TIMEOUT.as_secs()));
@@ -82,7 +76,8 @@ impl Worker {
 
     /// Waits up to `timeout` for a request, then serves up to `MAX_BATCH` queued ones. tiny_http's
     /// queue is unbounded, so clients that send faster than they are served are detected in it.
-    fn serve_queued(&self, timeout: Duration) -> Turn {
+    /// Returns whether there was a request, and once an error: the accept loop has ended.
+    fn serve_queued(&self, timeout: Duration) -> io::Result<bool> {
         let mut requests = Vec::new();
         let mut next = self.server.recv_timeout(timeout);
         while let Ok(Some(request)) = next {
@@ -91,34 +86,22 @@ impl Worker {
         }
         // Makes the waker (sockets.rs) count connections now. A full channel means that it soon will.
         let _ = self.waker.try_send(());
-        let flooding = if requests.len() > MAX_PIPELINED { flooding_clients(&requests) } else { HashSet::new() };
-        self.metrics.aborted.inc_by(sockets::shut_down(&flooding));
-        let (is_quiet, mut failed) = (requests.is_empty(), HashSet::new());
+        let mut closing = if requests.len() > MAX_PIPELINED { flooding_clients(&requests) } else { HashSet::new() };
+        self.metrics.aborted.inc_by(sockets::shut_down(&closing));
+        let (received, has_served) = (Instant::now(), !requests.is_empty());
         for request in requests {
-            let client = *request.remote_addr().expect("a TCP client has an address");
             let is_probe = request.url() == self.probe_url;
-            let exchange = Exchange::begin(request, client, is_probe, self.metrics.clone());
-            if flooding.contains(&client) || failed.contains(&client) {
+            let exchange = Exchange::begin(request, received, is_probe, self.metrics.clone());
+            let client = exchange.client;
+            if closing.contains(&client) || exchange.unread > MAX_BODY_BYTES || self.blocking.is_at_limit(&client) {
+                closing.insert(client);
                 exchange.discard();
-            } else if !self.serve(exchange) {
-                failed.insert(client);
+            } else if !self.blocking.spawn_if_slow(exchange).map_or(true, Exchange::finish) {
+                closing.insert(client);
             }
         }
-        self.metrics.aborted.inc_by(sockets::shut_down(&failed));
-        match next {
-            Err(error) => Turn::Closed(error),
-            Ok(_) if is_quiet => Turn::Quiet,
-            Ok(_) => Turn::Served,
-        }
-    }
-
-    /// Responds here or on a thread. Returns false if the client's connection must be closed.
-    fn serve(&self, exchange: Exchange) -> bool {
-        if exchange.unread > MAX_BODY_BYTES || self.blocking.is_at_limit(&exchange.client) {
-            exchange.discard();
-            return false;
-        }
-        self.blocking.spawn_if_slow(exchange).map_or(true, Exchange::finish)
+        self.metrics.aborted.inc_by(sockets::shut_down(&closing));
+        next.map(|_| has_served)
     }
 }
 

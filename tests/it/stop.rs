@@ -124,6 +124,32 @@ fn restarts_on_one_listener_lose_no_request() {
 }
 
 #[test]
+fn a_burst_just_before_a_restart_loses_no_request() {
+    let listener = listener();
+    for _ in 0..5 {
+        let service = Service::inherit(&listener);
+        // More than tiny_http has idle threads. None of them closes.
+        let mut clients: Vec<Client> = (0..64).map(|_| Client::connect(service.address)).collect();
+        clients.iter_mut().for_each(|client| client.send("GET", "/health"));
+        service.stop();
+        let _next = Service::inherit(&listener);
+        for client in &mut clients {
+            assert_eq!(client.try_reply("GET").map(|reply| reply.status), Some(200));
+        }
+    }
+}
+
+#[test]
+fn a_failed_response_behind_a_slow_one_closes_the_connection() {
+    let service = Service::start();
+    let mut client = Client::connect(service.address);
+    client.send("GET", "/simulate-load?duration_ms=100");
+    // Their responses exceed the send buffer, and nobody reads them.
+    client.write(&"GET /metrics HTTP/1.1\r\n\r\n".repeat(15));
+    service.wait_for("metrics_service_connections_aborted_total", 1.0);
+}
+
+#[test]
 fn floods_are_disconnected_during_the_drain() {
     let service = Service::start();
     let attack = Attack::Flood { first: "", then: "GET / HTTP/1.1\r\n\r\n", reads: false };
