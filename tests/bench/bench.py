@@ -82,7 +82,7 @@ def build():
 
 def describe_machine():
     """A sentence each for the machine and for the versions."""
-    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())[1]
+    cpu = re.search(r"Model name:\s*(.*)", output("lscpu"))[1]
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     system = re.search('PRETTY_NAME="(.*)"', pathlib.Path("/etc/os-release").read_text())[1]
     requirements = (HERE / "requirements.txt").read_text().split()
