@@ -15,6 +15,9 @@ activate() {
     for group in "${UNIT_GROUPS[@]}"; do
       if [[ -e $INCOMPLETE/$group || -n $(changes "$group") || $RELEASE == "$EMPTY_RELEASE" ]]; then
         update_group "$group"
+      else
+        # A power loss might have interrupted its update here.
+        enable_new_units "$group"
       fi
     done
     finish_activation
@@ -54,7 +57,11 @@ print_plan() {
     *:1) say "    would $stop$action $file" ;;
     esac
   done < <(grep . <<<"$PLAN")
-  [[ -z $DRY_RUN || -n $(changes) ]] || say "    would change nothing else"
+  if [[ -n $DRY_RUN && -L $OPT/pending ]]; then
+    say "    would complete an interrupted run"
+  elif [[ -n $DRY_RUN && -z $(changes) ]]; then
+    say "    would change nothing else"
+  fi
 }
 
 begin_activation() {
@@ -63,7 +70,7 @@ begin_activation() {
   # A new activation deletes the previous one's backups. Once `pending` exists, a missing file can
   # also be one that we removed, so first list those that the administrator deleted.
   if [[ ! -L $OPT/pending ]]; then
-    rm -rf "$(data_of grafana)"/database-backup*
+    rm -rf "$(data_of grafana)"/database-backup{,.part}
     find "$(data_of alloy)" -name wal-backup -prune -exec rm -rf {} + 2>/dev/null || :
     for path in $(shipped "$OPT/current"); do
       exists "$(installed_path "$path")" || echo "$path"
@@ -100,6 +107,8 @@ update_group() {
 write_file() {
   local file part
   file=$(installed_path "$1") part=${file%/*}/.metrics-stack.part
+  # An edit since the plan stays.
+  ! exists "$file" || is_unmodified "$1" || return 0
   mkdir -p "${file%/*}"
   cp "$RELEASE/$1" "$part"
   replace_file "$part" "$file"
@@ -108,6 +117,7 @@ write_file() {
 remove_file() {
   local file
   file=$(installed_path "$1")
+  is_unmodified "$1" || return 0
   [[ $1 != systemd/* || $1 == systemd/*/* ]] || stop_units "${1#systemd/}"
   rm -f "$file"
   sync "${file%/*}"
@@ -145,6 +155,7 @@ finish_activation() {
   local unit
   if [[ $RELEASE == "$EMPTY_RELEASE" ]]; then
     rm -f "$OPT/current"
+    sync "$OPT"
     selinux_allow_proxy off
   else
     set_link "$OPT/current" "releases/${RELEASE##*/}"

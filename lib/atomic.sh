@@ -2,9 +2,9 @@
 
 # publish NEW DIRECTORY: renames a complete directory once it is on the disk.
 publish() {
-  [[ ! -d $2 ]] || discard "$2"
   ! has restorecon || restorecon -R "$1"
   sync --file-system "$1"
+  [[ ! -d $2 ]] || discard "$2"
   mv --no-target-directory "$1" "$2"
   sync "${2%/*}"
 }

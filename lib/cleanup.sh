@@ -37,7 +37,10 @@ purge() {
   )
   stop_group alloy
   stop_units "${units[@]}"
+  # So that an install after an interruption restores what is gone.
+  rm -f "$OPT/current"
   for unit in "${units[@]}"; do
+    ! is_foreign "$unit" || continue
     rm -rf "${UNIT_DIR:?}/$unit" "$UNIT_DIR"/*.wants/"$unit"
     for directory in "$UNIT_DIR"{,.control} "$RUN_UNIT_DIR"{,.control}; do
       rm -rf "${directory:?}/$unit.d" "$directory/$unit.wants"
@@ -77,7 +80,7 @@ print_kept() {
   units=$(edited_units | paste -sd' ')
   if has_files "$ETC"; then say "kept: configuration you edited or added in $ETC"; fi
   if [[ -n $units ]]; then say "kept: units you edited, your drop-ins: $units"; fi
-  if has_files "$STATE/credentials"; then
+  if compgen -G "$RELEASES/*/options" >/dev/null; then
     say "kept: settings and credentials in $RELEASES and $STATE"
   fi
   if has_files "$PRIVATE/metrics-stack"; then say "kept: data in $VAR"; fi

@@ -66,7 +66,10 @@ print_summary() {
     say "metrics-stack $VERSION is running; nothing had to be changed"
     return
   fi
-  if [[ -n ${SETTINGS["admin-password"]-} ]]; then login="login admin, with your password"; fi
+  if [[ -n ${SETTINGS["admin-password"]-} ]] ||
+    { role_has grafana && is_login_rejected admin:admin ''; }; then
+    login="login admin, with your password"
+  fi
   if role_has grafana; then
     cat <<END
 

@@ -38,7 +38,7 @@ password() {
     --property=RuntimeMaxSec=120 "$OPT/grafana/bin/grafana" cli --homepath="$OPT/grafana" \
     --config="$ETC/grafana/grafana.ini" admin reset-admin-password --password-from-stdin \
     <"$file" 2>&1) || :
-  systemctl start "$unit"
+  systemctl start "$unit" || unit_failed "$unit"
   trap 'exit 130' INT TERM HUP
   STARTED_AT=$(uptime_now)
   wait_until_ready "$unit"

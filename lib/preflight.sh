@@ -144,15 +144,21 @@ check_ports() {
 # is_known UNIT: succeeds if a release ships it.
 is_known() { compgen -G "$RELEASES/*/systemd/$1" >/dev/null; }
 
-# Symlinks to directories are allowed. An edited unit stays after --no-notify or --role agent. No
-# release ships it then, but it still names its program in $OPT.
+# is_foreign UNIT: whether another program has a unit of that name. Each of ours names the stack,
+# also an edited one that stays after --no-notify or --role agent, when no release ships it.
+is_foreign() {
+  local path
+  path=$(systemctl show --property FragmentPath --value "$1" 2>/dev/null) || :
+  [[ -e $path ]] && { [[ $path != "$UNIT_DIR/$1" ]] ||
+    ! { is_known "$1" || grep --quiet metrics-stack "$path"; }; }
+}
+
+# Symlinks to directories are allowed.
 check_places() {
   local unit path
   for unit in "${UNITS[@]}"; do
-    path=$(systemctl show --property FragmentPath --value "$unit" 2>/dev/null) || :
-    [[ -z $path ]] || { [[ $path == "$UNIT_DIR/$unit" ]] &&
-      { is_known "$unit" || grep --quiet --fixed-strings "$OPT/" "$path"; }; } ||
-      fail_check "$path already exists and was not installed by metrics-stack" \
+    ! is_foreign "$unit" ||
+      fail_check "$unit already exists and was not installed by metrics-stack" \
         "rename that unit, or remove it"
   done
   for path in "${COMPONENTS[@]/#/$OPT/}" "$OPT/current" "$OPT/pending"; do

@@ -74,7 +74,8 @@ stop_group() {
 stop_units() {
   local unit
   for unit; do
-    [[ $(systemctl show --property ActiveState --value "$unit") =~ ^(inactive|failed)$ ]] ||
+    is_foreign "$unit" ||
+      [[ $(systemctl show --property ActiveState --value "$unit") =~ ^(inactive|failed)$ ]] ||
       systemctl stop "$unit"
   done
   # A unit that had to be killed has failed, and would stay listed without its file.
@@ -156,8 +157,10 @@ change_database() {
   data=$(data_of grafana) copy=$data/database-backup
   if [[ $1 == "$(readlink "$OPT/current/grafana")" ]]; then
     [[ -d $copy ]] || return 0
-    # If this is not an immediate rollback, the newer database has changes worth keeping.
-    if [[ -z $ROLLING_BACK ]]; then ln "$data/grafana.db" "$copy.newer" 2>/dev/null || :; fi
+    # Grafana might have run with the newer database for days.
+    if [[ -e $copy/grafana.db ]] && ln --force "$data/grafana.db" "$copy.newer"; then
+      say "    restoring Grafana's database; the newer one is kept as $copy.newer"
+    fi
     rm -f "$data"/grafana.db-*
     find "$copy" -type f -exec mv --force --target-directory="$data" {} +
     rmdir "$copy"

@@ -152,7 +152,8 @@ END
   host_edits_are_kept
   runs_from_store
   equal "copies of the database" \
-    "$(in_container find /var/lib/private/metrics-stack/grafana -name 'database*')" ""
+    "$(in_container find /var/lib/private/metrics-stack/grafana -name 'database*' -printf %f)" \
+    database-backup.newer
   verify --quick
 }
 

@@ -310,22 +310,70 @@ $ROOT/uninstall.sh --nonsense|unknown option --nonsense
 END
 }
 
-# A rollback restores the database of the older version. Later, the newer one is kept as well.
+# Restores the database of the older version, and keeps the newer one. Interrupted or not.
 test_a_downgrade_restores_the_database() {
-  local newer data=$VAR/grafana
-  for newer in '' new; do
-    if [[ -z $newer ]]; then ROLLING_BACK=1; else ROLLING_BACK=''; fi
-    rm -rf "${SCRATCH:?}"/{opt,var}
-    mkdir -p "$OPT/current" "$data"
-    ln -s "$STORE/old" "$OPT/current/grafana" && ln -s "$STORE/old" "$OPT/grafana"
-    echo old >"$data/grafana.db"
-    change_database "$STORE/new"
-    ln -sfn "$STORE/new" "$OPT/grafana"
-    echo new >"$data/grafana.db"
-    change_database "$STORE/old"
-    equal "database" "$(<"$data/grafana.db")" old
-    equal "newer database" "$(cat "$data/database-backup.newer" 2>/dev/null || :)" "$newer"
-  done
+  local data=$VAR/grafana
+  rm -rf "${SCRATCH:?}"/{opt,var}
+  mkdir -p "$OPT/current" "$data"
+  ln -s "$STORE/old" "$OPT/current/grafana" && ln -s "$STORE/old" "$OPT/grafana"
+  echo old >"$data/grafana.db"
+  change_database "$STORE/new"
+  ln -sfn "$STORE/new" "$OPT/grafana"
+  echo new >"$data/grafana.db"
+  change_database "$STORE/old"
+  mkdir "$data/database-backup"
+  change_database "$STORE/old"
+  equal "database" "$(<"$data/grafana.db")" old
+  equal "newer database" "$(<"$data/database-backup.newer")" new
+}
+
+# After a reboot, the power having failed before its units were enabled.
+test_units_of_an_interrupted_update_are_enabled() {
+  rm -rf "${SCRATCH:?}"/{opt,etc,var,run}
+  mkdir -p "$RELEASES/1" "$OPT" "$UNIT_DIR"
+  cp -r "$ROOT/systemd" "$RELEASES/1" && cp "$ROOT"/systemd/* "$UNIT_DIR"
+  ln -s releases/1 "$OPT/pending"
+  systemctl() { echo "$*" >>"$SCRATCH/calls"; }
+  selinux_allow_proxy() { :; }
+  sync() { :; }
+  start_group() { :; }
+  PREVIOUS='' activate "$RELEASES/1"
+  contains "$(<"$SCRATCH/calls")" "--quiet enable metrics-prometheus.service"
+  contains "$(<"$SCRATCH/calls")" "--quiet enable metrics-stack.target"
+}
+
+# While an upgrade waits for a unit.
+test_edits_since_the_plan_stay() {
+  rm -rf "${SCRATCH:?}"/{opt,etc,var,run}
+  RELEASE=$RELEASES/2
+  mkdir -p "$RELEASES"/{1,2}/etc "$ETC"
+  echo shipped | tee "$RELEASES/1/etc/a" >"$RELEASES/1/etc/b"
+  echo news >"$RELEASE/etc/a"
+  echo edited | tee "$ETC/a" >"$ETC/b"
+  write_file etc/a
+  remove_file etc/b
+  equal "files" "$(cat "$ETC/a" "$ETC/b" | paste -sd' ')" "edited edited"
+}
+
+# A purge stops and deletes no unit of another program, and an interrupted one can be followed by an
+# install.
+test_a_purge_leaves_foreign_units() {
+  rm -rf "${SCRATCH:?}"/{opt,etc,var,run}
+  mkdir -p "$RELEASES/1/systemd" "$UNIT_DIR"
+  ln -s releases/1 "$OPT/current"
+  echo mine >"$UNIT_DIR/metrics-service.service"
+  cp "$ROOT/systemd/metrics-alloy.service" "$UNIT_DIR"
+  systemctl() {
+    case $* in
+    *FragmentPath*) echo "$UNIT_DIR/${!#}" ;;
+    *show*) echo active ;;
+    stop*) echo "$*" ;;
+    esac
+  }
+  drain() { :; }
+  selinux_allow_proxy() { [[ ! -L $OPT/current ]]; }
+  lacks "$(purge)" metrics-service.service
+  equal "units" "$(ls "$UNIT_DIR")" metrics-service.service
 }
 
 # A directory without files stays while the active release has it.
