@@ -50,7 +50,7 @@ group_of() {
   dir=$(control_groups | grep "^/sys/fs/cgroup/$1/")/limited && mkdir -p "$dir" && echo "$dir"
 }
 has_limits() {
-  in_container test -s /sys/fs/cgroup/system.slice/metrics-service.service/memory.max
+  in_container test -e /sys/fs/cgroup/system.slice/metrics-service.service/memory.max
 }
 
 # threads_are_contained: with more memory than the unit allows, because 4,500 threads took 251 MB of

@@ -17,13 +17,9 @@ in_sandbox() {
   flock 7
   name_control_groups
   export WORK CGROUP
-  local scope=()
-  # On a host with systemd, control groups of a program belong in a scope that is delegated to it.
-  [[ ! -d /run/systemd/system ]] ||
-    scope=(systemd-run --quiet --scope --collect --property=Delegate=yes)
   trap leave_sandbox EXIT
   trap 'exit 130' INT TERM HUP
-  "${scope[@]}" setpriv --pdeathsig KILL \
+  setpriv --pdeathsig KILL \
     unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$@" &
   SANDBOX=$!
   wait "$SANDBOX"
@@ -49,8 +45,9 @@ remove_control_groups() {
   done
 }
 
-# control_groups: prints the directories of the run's control groups. That is one with version 2;
-# on a host that mixes versions, one for each hierarchy that the tests need.
+# control_groups: prints the directories of the run's control groups. That is one with version 2,
+# below the root: other groups pass no controllers on while they contain processes. On a host that
+# mixes versions, it is one for each hierarchy that the tests need.
 control_groups() {
   local id controllers path
   while IFS=: read -r id controllers path; do
@@ -58,7 +55,7 @@ control_groups() {
     case $id:$controllers in
     0:)
       if [[ -e /sys/fs/cgroup/cgroup.procs ]]; then
-        echo "/sys/fs/cgroup$path"
+        echo "/sys/fs/cgroup/$CGROUP"
       else
         echo "/sys/fs/cgroup/unified$path"
       fi
@@ -77,6 +74,8 @@ enter_control_group() {
   local dir
   for dir in $(control_groups); do
     mkdir -p "$dir/$1"
+    # Version 2 on a host that has these controllers there; elsewhere it fails.
+    echo "+memory +pids" 2>/dev/null >"$dir/cgroup.subtree_control" || :
     echo "$BASHPID" >"$dir/$1/cgroup.procs"
   done
 }
