@@ -263,6 +263,10 @@ test_hints_can_be_copied() {
 
 test_the_summary_has_commands_of_this_directory() {
   CHANGED=1
+  is_login_rejected() { false; }
+  contains "$(print_summary)" "login admin / admin"
+  is_login_rejected() { [[ $1 == admin:admin ]]; }
+  contains "$(print_summary)" "login admin, with your password"
   contains "$(print_summary)" "sudo $SCRIPTS/uninstall.sh (--purge"
   contains "$(print_summary)" $'\nVerify:              '"$SCRIPTS/verify.sh"
 }
@@ -283,7 +287,10 @@ $UNIT_DIR/metrics-alloy-ui.service
     would link x
     would write $ETC/targets.d/a.yml"
   PLAN=''
+  mkdir -p "$OPT"
   contains "$(print_plan)" "would change nothing else"
+  ln -sfn releases/1 "$OPT/pending"
+  contains "$(print_plan)" "would complete an interrupted run"
 }
 
 test_invalid_calls_are_refused() {
@@ -358,6 +365,7 @@ test_edits_since_the_plan_stay() {
 # A purge stops and deletes no unit of another program, and an interrupted one can be followed by an
 # install.
 test_a_purge_leaves_foreign_units() {
+  local output
   rm -rf "${SCRATCH:?}"/{opt,etc,var,run}
   mkdir -p "$RELEASES/1/systemd" "$UNIT_DIR"
   ln -s releases/1 "$OPT/current"
@@ -371,8 +379,12 @@ test_a_purge_leaves_foreign_units() {
     esac
   }
   drain() { :; }
-  selinux_allow_proxy() { [[ ! -L $OPT/current ]]; }
-  lacks "$(purge)" metrics-service.service
+  # Called in between.
+  selinux_allow_proxy() { ls "$OPT"; }
+  output=$(purge)
+  contains "$output" releases
+  lacks "$output" current
+  lacks "$output" metrics-service.service
   equal "units" "$(ls "$UNIT_DIR")" metrics-service.service
 }
 
@@ -406,9 +418,13 @@ test_alloy_stops_first_when_all_are_removed() {
   equal "updated" "$(stop_group stack)" ""
 }
 
-test_drop_ins_are_listed() {
+test_drop_ins_and_settings_are_listed() {
+  rm -rf "${SCRATCH:?}"/{opt,etc,var}
+  lacks "$(print_kept)" settings
   mkdir -p "$UNIT_DIR/metrics-grafana.service.d"
   contains "$(print_kept)" "your drop-ins: $UNIT_DIR/metrics-grafana.service.d"
+  has_stored role agent
+  contains "$(print_kept)" "kept: settings and credentials"
 }
 
 # Git lists a file that was deleted in the checkout.
