@@ -144,8 +144,8 @@ check_ports() {
 # is_known UNIT: succeeds if a release ships it.
 is_known() { compgen -G "$RELEASES/*/systemd/$1" >/dev/null; }
 
-# is_foreign UNIT: whether another program has a unit of that name. Each of ours names the stack,
-# also an edited one that stays after --no-notify or --role agent, when no release ships it.
+# is_foreign UNIT: whether another program has a unit of that name. Each shipped one names the
+# stack, also an edited one that stays after --no-notify or --role agent, when no release ships it.
 is_foreign() {
   local path
   path=$(systemctl show --property FragmentPath --value "$1" 2>/dev/null) || :
