@@ -69,6 +69,7 @@ list_left() {
   LEFT=${left[0]-}
 }
 
+# edited_units: prints the units and the directories of drop-ins that an uninstall keeps.
 edited_units() {
   local unit
   for unit in "${UNITS[@]}" "${UNITS[@]/%/.d}"; do

@@ -47,8 +47,8 @@ impl Exchange {
     }
 
     /// Does the work and sends the response, a 500 if the work panics. Returns false if the response
-    /// could not be sent: then the connection must be closed.
-    /// Counted before it is sent, so a client that has the response also finds it in /metrics.
+    /// could not be sent: then the connection must be closed. The response is counted before it is
+    /// sent, so a client that has it also finds it in /metrics.
     pub fn finish(self) -> bool {
         let reply = catch_unwind(AssertUnwindSafe(|| match self.work {
             Work::Respond(reply) => reply,

@@ -344,7 +344,7 @@ test_units_of_an_interrupted_update_are_enabled() {
   selinux_allow_proxy() { :; }
   sync() { :; }
   start_group() { :; }
-  PREVIOUS='' activate "$RELEASES/1"
+  activate "$RELEASES/1"
   contains "$(<"$SCRATCH/calls")" "--quiet enable metrics-prometheus.service"
   contains "$(<"$SCRATCH/calls")" "--quiet enable metrics-stack.target"
 }

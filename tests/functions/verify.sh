@@ -89,7 +89,8 @@ test_plugin_is_registered_by_either_metric() {
   done
 }
 
-# What Grafana answers with its public address in PUBLIC: it redirects whatever is not below it.
+# What Grafana answers with its public address in PUBLIC: it redirects whatever is not below it,
+# except /api.
 grafana_at() {
   local path=/${1#3001/}
   if [[ -n ${PUBLIC-} && $path != "/api/"* &&
