@@ -86,9 +86,9 @@ impl Worker {
         }
         // Makes the waker (sockets.rs) count connections now. A full channel means that it soon will.
         let _ = self.waker.try_send(());
-        let mut closing = if requests.len() > MAX_PIPELINED { flooding_clients(&requests) } else { HashSet::new() };
-        self.metrics.aborted.inc_by(sockets::shut_down(&closing));
-        let (received, has_served) = (Instant::now(), !requests.is_empty());
+        let flooding = if requests.len() > MAX_PIPELINED { flooding_clients(&requests) } else { HashSet::new() };
+        self.metrics.aborted.inc_by(sockets::shut_down(&flooding));
+        let (received, has_served, mut closing) = (Instant::now(), !requests.is_empty(), flooding.clone());
         for request in requests {
             let is_probe = request.url() == self.probe_url;
             let exchange = Exchange::begin(request, received, is_probe, self.metrics.clone());
@@ -100,7 +100,7 @@ impl Worker {
                 closing.insert(client);
             }
         }
-        self.metrics.aborted.inc_by(sockets::shut_down(&closing));
+        self.metrics.aborted.inc_by(sockets::shut_down(&(&closing - &flooding)));
         next.map(|_| has_served)
     }
 }
